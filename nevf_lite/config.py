@@ -1,0 +1,137 @@
+"""What can be chosen: `Config`, its levels, and the presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+
+
+def _check(name: str, good: bool, wanted: str, got: object) -> None:
+    if not good:
+        raise ValueError(f"{name}: wanted {wanted}, got {got!r}")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the optimisation.
+
+    factor: how much coarser than the finest grid; 1 is the finest. iterations: Adam steps, at most.
+    step: L, voxels of this level between samples of the field. lr: learning rate, in voxels of the
+    finest grid. window: side of the local NCC's window, in voxels of this level, odd.
+    """
+
+    factor: float = 1.0
+    iterations: int = 100
+    step: float = 2.0
+    lr: float = 1e-3
+    window: int = 9
+
+    def __post_init__(self) -> None:
+        _check("factor", self.factor >= 1, "at least 1", self.factor)
+        _check("iterations", self.iterations >= 0, "0 or more", self.iterations)
+        _check("step", self.step >= 1, "L >= 1 voxel", self.step)
+        _check("lr", 0 < self.lr < 1, "between 0 and 1", self.lr)
+        _check("window", self.window % 2 == 1 and self.window >= 3, "odd, >= 3", self.window)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides a result, besides the images. Presets are in `PRESETS`.
+
+    levels: coarse to fine. spacing: of the finest grid in mm, read by `register`; "auto" is 2 mm
+    for a head (finer for smaller boxes, the image's own in 2-D), None the fixed image's own.
+    field: "siren" or "voxel". width, depth, omega: of the SIREN. scale: voxels of the finest grid
+    in one unit of the network's output; with the learning rate it is one knob.
+    integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5"; squarings: of scaling and
+    squaring, or steps of a solver. order: "upsample-integrate" as in the paper, or
+    "integrate-upsample". similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth:
+    weights of the penalties. smooth_target: "displacement" or "velocity". decay: the learning rate
+    falls to this fraction over a level. patience: a level ends after this many iterations without
+    an improvement of `tolerance`. bfloat16: the SIREN's matrix products in half precision.
+    chunk: points of the SIREN at a time; saves memory, costs time. seed: of the field's start.
+    """
+
+    levels: tuple[Level, ...] = (Level(2, 100), Level(1, 100))
+    spacing: float | str | None = "auto"
+    field: str = "siren"
+    width: int = 128
+    depth: int = 5
+    omega: float = 30.0
+    scale: float = 1.0
+    integrator: str = "squaring"
+    squarings: int = 7
+    order: str = "upsample-integrate"
+    similarity: str = "lncc"
+    jacobian: float = 100.0
+    smooth: float = 0.1
+    smooth_target: str = "displacement"
+    decay: float = 1.0
+    patience: int = 30
+    tolerance: float = 1e-4
+    bfloat16: bool = False
+    chunk: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        levels = tuple(lv if isinstance(lv, Level) else Level(**lv) for lv in self.levels)
+        object.__setattr__(self, "levels", levels)
+        _check("levels", len(levels) > 0, "at least one level", levels)
+        for name, choices in CHOICES.items():
+            _check(name, getattr(self, name) in choices, f"one of {choices}", getattr(self, name))
+        if self.spacing != "auto" and self.spacing is not None:
+            number = isinstance(self.spacing, int | float) and self.spacing > 0
+            _check("spacing", number, "millimetres, 'auto' or None", self.spacing)
+        for name in ("width", "depth", "squarings", "patience"):
+            _check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
+        for name in ("omega", "scale"):
+            _check(name, getattr(self, name) > 0, "above 0", getattr(self, name))
+        for name in ("jacobian", "smooth", "tolerance"):
+            _check(name, getattr(self, name) >= 0, "0 or more", getattr(self, name))
+        _check("decay", 0 < self.decay <= 1, "in (0, 1]", self.decay)
+        _check("chunk", self.chunk is None or self.chunk >= 1, "None or >= 1", self.chunk)
+
+    def to_dict(self) -> dict:
+        """Plain numbers, strings and lists, for JSON; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Config:
+        """Raises ValueError naming a key that is none of the fields."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"config: unknown settings {sorted(unknown)}")
+        known = {f.name for f in fields(Level)}
+        for level in values.get("levels", ()):
+            unknown = set() if isinstance(level, Level) else set(level) - known
+            if unknown:
+                raise ValueError(f"levels: unknown settings {sorted(unknown)}")
+        return cls(**{k: tuple(v) if k == "levels" else v for k, v in values.items()})
+
+
+CHOICES = {
+    "field": ("siren", "voxel"),
+    "integrator": ("squaring", "euler", "midpoint", "rk4", "dopri5"),
+    "order": ("upsample-integrate", "integrate-upsample"),
+    "similarity": ("lncc", "ncc", "mse", "nmi", "mind"),
+    "smooth_target": ("displacement", "velocity"),
+}
+
+
+def preset(config: str | Config, **changes) -> Config:
+    """A preset by name, or a config as it is, with changes; ValueError lists the names there are."""
+    if isinstance(config, str):
+        if config not in PRESETS:
+            raise ValueError(f"config: wanted a Config or one of {list(PRESETS)}, got {config!r}")
+        config = PRESETS[config]
+    return replace(config, **changes)
+
+
+#: "paper" is section 4 of the paper: one level at the image's own resolution, L = 3, 300 iterations
+#: at 1e-4. The paper leaves open in which units; here one unit is ten voxels, which makes a step of
+#: Adam as long as the other presets'. Its width of 512 is inferred from its memory table.
+PRESETS = {
+    "default": Config(),
+    "fast": Config(levels=(Level(2, 60), Level(1, 20))),
+    "paper": Config(
+        levels=(Level(1, 300, step=3, lr=1e-4),), spacing=None, width=512, scale=10.0, patience=300
+    ),
+}

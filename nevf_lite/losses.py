@@ -1,0 +1,226 @@
+"""What a good registration minimises: a dissimilarity, plus penalties on the deformation.
+
+A similarity is built from the fixed image, so that what does not change is computed once, and then
+called with the warped moving image: ``LocalNCC(fixed)(warped)`` is a scalar, lower is better.
+Images are (N, C, *shape) with intensities near [0, 1]. Weights are (N, 1, *shape) or None: zero
+where a voxel must not count.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nevf_lite.integrate import jacobian_determinant
+
+
+class BoxSum(torch.autograd.Function):
+    """Sum over a centred window along each axis, zeros outside; its own adjoint.
+
+    One axis after the other costs 3 x 9 additions a voxel instead of 9^3.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, window: int) -> Tensor:
+        ctx.window = window
+        ndim = x.ndim - 2
+        for axis in range(ndim):
+            size = [1] * ndim
+            size[axis] = window
+            x = _POOL[ndim](x, size, stride=1, padding=[s // 2 for s in size]) * window
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return BoxSum.apply(gradient, ctx.window), None
+
+
+_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+def box_sum(x: Tensor, window: int) -> Tensor:
+    """Sum of (N, C, *shape) over a window of `window` voxels an axis; the window must be odd."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window: wanted an odd number of voxels, got {window}")
+    return BoxSum.apply(x, window)
+
+
+def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of (N, C, *shape) over all voxels, or over those with weight."""
+    if weight is None:
+        return values.mean()
+    return (values * weight).sum() / (weight.sum() * values.shape[1]).clamp_min(1e-6)
+
+
+class LocalNCC:
+    """1 - mean squared local correlation coefficient (section 3.3, equation 6; Avants et al. 2008).
+
+    At each voxel, how well a window of the fixed image is a linear function of the same window of
+    the other: 1 for any brightness and contrast, and blind to sign. fixed: (N, C, *shape); channels
+    are averaged. window: voxels along each side, odd. The denominator is guarded by eps = 1e-5 in
+    window sums, as VoxelMorph's is, so that flat background counts as 0; with a fixed number of
+    voxels per window and zeros outside the image.
+    With a weight the window statistics themselves leave out what is masked.
+    """
+
+    def __init__(self, fixed: Tensor, window: int = 9, weight: Tensor | None = None) -> None:
+        self.fixed, self.window, self.weight = fixed, window, weight
+        self.statistics = self._fixed_statistics(weight)
+
+    def _fixed_statistics(self, weight: Tensor | None) -> tuple:
+        image = self.fixed
+        if weight is None:
+            count = float(self.window ** (image.ndim - 2))
+            sums = box_sum(torch.cat([image, image * image]), self.window)
+        else:
+            count = box_sum(weight, self.window).clamp_min(1.0)
+            sums = box_sum(torch.cat([weight * image, weight * image * image]), self.window)
+        total, squares = sums.chunk(2)
+        return count, total, (squares - total * total / count).clamp_min(0)
+
+    def map(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The squared local correlation at each voxel: (N, C, *shape), in [0, 1]."""
+        weight = _product(self.weight, weight)
+        if weight is self.weight:
+            count, fixed_sum, fixed_variance = self.statistics
+        else:
+            count, fixed_sum, fixed_variance = self._fixed_statistics(weight)
+        seen = warped if weight is None else weight * warped
+        sums = box_sum(torch.cat([seen, seen * warped, seen * self.fixed]), self.window)
+        warped_sum, squares, products = sums.chunk(3)
+        cross = products - fixed_sum * warped_sum / count
+        variance = (squares - warped_sum * warped_sum / count).clamp_min(0)
+        return cross * cross / (fixed_variance * variance + 1e-5)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        return 1 - weighted_mean(self.map(warped, weight), _product(self.weight, weight))
+
+
+class GlobalNCC:
+    """1 - squared correlation of the whole images, one brightness and contrast for all voxels."""
+
+    def __init__(self, fixed: Tensor, weight: Tensor | None = None) -> None:
+        self.fixed, self.weight = fixed, weight
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        weight = _product(self.weight, weight)
+        a = self.fixed - weighted_mean(self.fixed, weight)
+        b = warped - weighted_mean(warped, weight)
+        variances = weighted_mean(a * a, weight) * weighted_mean(b * b, weight)
+        return 1 - weighted_mean(a * b, weight) ** 2 / (variances + 1e-10)
+
+
+class MSE:
+    """Mean squared difference of intensities: for images of one scanner and one scale."""
+
+    def __init__(self, fixed: Tensor, weight: Tensor | None = None) -> None:
+        self.fixed, self.weight = fixed, weight
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        return weighted_mean((self.fixed - warped) ** 2, _product(self.weight, weight))
+
+
+class NMI:
+    """2 - normalised mutual information (H(F) + H(M)) / H(F, M), which lies in [1, 2].
+
+    For images of different contrast. Histograms of `bins` bins over [0, 1] with Gaussian Parzen
+    windows half a bin wide, hence differentiable (Studholme et al. 1999; Viola and Wells 1997).
+    """
+
+    def __init__(self, fixed: Tensor, bins: int = 32, weight: Tensor | None = None) -> None:
+        self.fixed, self.bins, self.weight = fixed, bins, weight
+        self.fixed_bins = self._soft_bins(fixed)
+
+    def _soft_bins(self, image: Tensor) -> Tensor:
+        centres = torch.linspace(0, 1, self.bins, device=image.device, dtype=image.dtype)
+        distance = (image.reshape(-1, 1) - centres) * (self.bins - 1)
+        membership = torch.exp(-0.5 * (distance / 0.5) ** 2)
+        return membership / membership.sum(1, keepdim=True).clamp_min(1e-12)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        weight = _product(self.weight, weight)
+        moving_bins = self._soft_bins(warped)
+        fixed_bins = self.fixed_bins
+        if weight is not None:
+            fixed_bins = fixed_bins * weight.expand_as(self.fixed).reshape(-1, 1)
+        joint = fixed_bins.T @ moving_bins
+        joint = joint / joint.sum().clamp_min(1e-12)
+        return 2 - (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    return -(p * p.clamp_min(1e-12).log()).sum()
+
+
+class MIND:
+    """Mean squared difference of self-similarity context descriptors (Heinrich et al. 2013).
+
+    Each voxel is described by how alike the patches around it are to one another, which does not
+    depend on what a tissue's brightness is: for images of different modality. radius: of a patch,
+    in voxels. The descriptor has one channel for each pair of face neighbours at a right angle:
+    4 in 2-D, 12 in 3-D.
+    """
+
+    def __init__(self, fixed: Tensor, radius: int = 1, weight: Tensor | None = None) -> None:
+        self.radius, self.weight = radius, weight
+        self.fixed_descriptor = self.descriptor(fixed)
+
+    def descriptor(self, image: Tensor) -> Tensor:
+        """(N, C, *shape) to (N, C * pairs, *shape), values in (0, 1]."""
+        ndim = image.ndim - 2
+        axes = range(2, ndim + 2)
+        neighbours = [_shift(image, axis, by) for axis in axes for by in (-1, 1)]
+        pairs = [(a, b) for a, b in itertools.combinations(range(2 * ndim), 2) if a // 2 != b // 2]
+        window = 2 * self.radius + 1
+        distances = [
+            box_sum((neighbours[a] - neighbours[b]) ** 2, window) / window**ndim for a, b in pairs
+        ]
+        stacked = torch.stack(distances)  # (pairs, N, C, *shape)
+        # as in the authors' code: distances from the smallest, in units of a guarded local mean
+        stacked = stacked - stacked.amin(0, keepdim=True)
+        noise = stacked.mean(0, keepdim=True)
+        typical = noise.detach().mean()
+        noise = noise.clamp(typical * 1e-3, typical * 1e3).clamp_min(1e-10)
+        return torch.exp(-stacked / noise).movedim(0, 1).flatten(1, 2)
+
+    def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        difference = (self.fixed_descriptor - self.descriptor(warped)) ** 2
+        return weighted_mean(difference, _product(self.weight, weight))
+
+
+def _shift(image: Tensor, axis: int, by: int) -> Tensor:
+    """The neighbour on one side of each voxel; edges are repeated."""
+    n = image.shape[axis]
+    index = (torch.arange(n, device=image.device) + by).clamp(0, n - 1)
+    return image.index_select(axis, index)
+
+
+def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return a if b is None else b
+    return a * b
+
+
+#: By the names that `Config.similarity` takes.
+SIMILARITIES = {"lncc": LocalNCC, "ncc": GlobalNCC, "mse": MSE, "nmi": NMI, "mind": MIND}
+
+
+def jacobian_penalty(displacement: Tensor) -> Tensor:
+    """mean(relu(-det J)): zero unless the map folds (section 3.3, equation 7; Mok and Chung 2020).
+
+    displacement: (N, ndim, *shape) in voxels.
+    """
+    return F.relu(-jacobian_determinant(displacement)).mean()
+
+
+def smoothness(field: Tensor) -> Tensor:
+    """Mean squared forward difference over voxels, components and axes (section 3.3, equation 8).
+
+    field: (N, ndim, *shape) in voxels, displacement or velocity. The paper's text says sum; a sum
+    at its weight of 0.1 would outweigh the similarity by far, so this is the mean.
+    """
+    ndim = field.ndim - 2
+    return sum(field.diff(dim=axis + 2).square().mean() for axis in range(ndim)) / ndim

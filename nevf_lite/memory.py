@@ -1,0 +1,74 @@
+"""How much memory a registration will need, known before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import psutil
+import torch
+
+from nevf_lite.config import Config, Level
+from nevf_lite.grid import sparse_shape
+from nevf_lite.optimise import level_shape
+
+#: Arrays of one float per voxel that autograd holds at once, besides those of the squarings:
+#: images, window sums and their products for the local NCC, Jacobian terms. Measured; see
+#: benchmarks.
+VOXEL_ARRAYS = 60
+
+
+def predict_memory(config: Config, shape: Sequence[int]) -> int:
+    """Peak bytes of `optimise.fit` on the finest grid `shape`, the images aside; the worst level."""
+    return max(_level_bytes(config, shape, level) for level in config.levels)
+
+
+def _level_bytes(config: Config, shape: Sequence[int], level: Level) -> int:
+    grid = level_shape(shape, level)
+    voxels, points, ndim = math.prod(grid), math.prod(sparse_shape(grid, level.step)), len(grid)
+    # each sine layer keeps its input to the sine and the sine itself, as floats, for each point
+    layers = 2 * config.width * config.depth if config.field == "siren" else ndim
+    if config.chunk is not None:  # only one chunk's activations are alive
+        points = min(points, config.chunk)
+    # each squaring keeps its displacement
+    integration = voxels if config.order == "upsample-integrate" else points
+    stored = config.squarings * ndim * (1 if config.integrator == "squaring" else 12)
+    return 4 * (points * layers + integration * stored + voxels * VOXEL_ARRAYS)
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes free now: of the card for CUDA, of the machine otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> None:
+    """MemoryError, before anything starts, if a registration would not fit.
+
+    The message names the step L and the spacing that would.
+    """
+    free, needed = available_memory(device), predict_memory(config, shape)
+    if needed <= free:
+        return
+    hints = []
+    for step in range(2, 9):
+        if _with_step(config, shape, step) <= free:
+            hints.append(f"step L = {step}")
+            break
+    for coarser in (1.25, 1.5, 2, 2.5, 3, 4, 6, 8):
+        smaller = [max(8, math.ceil(n / coarser)) for n in shape]
+        if predict_memory(config, smaller) <= free:
+            hints.append(f"a spacing {coarser:g} times coarser")
+            break
+    advice = " or ".join(hints) or "a much smaller image"
+    raise MemoryError(
+        f"memory: {tuple(shape)} voxels need about {needed / 2**30:.1f} GiB and {device} has "
+        f"{free / 2**30:.1f} GiB free; {advice} would fit"
+    )
+
+
+def _with_step(config: Config, shape: Sequence[int], step: int) -> int:
+    levels = tuple(replace(level, step=max(level.step, step)) for level in config.levels)
+    return predict_memory(replace(config, levels=levels), shape)

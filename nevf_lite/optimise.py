@@ -1,0 +1,217 @@
+"""The method: fit a velocity field to one pair of images, coarse to fine (section 3 of the paper).
+
+Everything here is in voxels of the finest grid; files and millimetres are the business of
+`registration`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+
+import torch
+from torch import Tensor
+
+from nevf_lite.config import Config, Level
+from nevf_lite.fields import SirenField, VelocityField, VoxelField
+from nevf_lite.grid import downsample, resize, resize_field, sparse_shape, voxel_ratio
+from nevf_lite.integrate import compose, flow, jacobian_determinant
+from nevf_lite.kernels import keep_freed_memory
+from nevf_lite.losses import SIMILARITIES, LocalNCC, jacobian_penalty, smoothness
+from nevf_lite.warp import warp
+
+
+class NonFiniteLoss(FloatingPointError):
+    """The loss became infinite or not a number; the message says what to change."""
+
+
+@dataclass
+class Fit:
+    """What :func:`fit` returns.
+
+    field: the velocity field, at the best loss of the last level that ran. history: one record an
+    iteration with level, iteration, loss, similarity (1 - dissimilarity), folds (fraction of voxels
+    with det J <= 0) and seconds since the start. stopped: "finished" or "interrupted".
+    """
+
+    field: VelocityField
+    history: list[dict] = dataclass_field(default_factory=list)
+    stopped: str = "finished"
+
+
+def make_field(shape: Sequence[int], config: Config) -> VelocityField:
+    """A new velocity field over the grid `shape`, at (or within 0.02 voxel of) the identity."""
+    torch.manual_seed(config.seed)
+    if config.field == "voxel":
+        return VoxelField(shape, sparse_shape(shape, config.levels[-1].step))
+    return SirenField(
+        shape, config.width, config.depth, config.omega, config.scale, config.bfloat16, config.chunk
+    )
+
+
+def deformation(
+    field: VelocityField, shape: Sequence[int], step: float, config: Config
+) -> tuple[Tensor, Tensor]:
+    """Sample sparsely, upsample, integrate (section 3.2 of the paper): the displacement on a grid.
+
+    shape: voxels of the grid, over the same box as the field's. step: L, voxels of that grid
+    between samples. Returns displacement and velocity, (1, ndim, *shape) in voxels of that grid.
+    With the order "integrate-upsample" (the ablation of section 3.5) the flow is computed on the
+    sparse lattice and then upsampled.
+    """
+    nodes = sparse_shape(shape, step)
+    velocity = field.on_lattice(nodes)
+    velocity = velocity * voxel_ratio(field.shape, shape, like=velocity)
+    if config.order == "upsample-integrate":
+        velocity = resize(velocity, shape)
+        return flow(velocity, config.integrator, config.squarings), velocity
+    sparse = velocity * voxel_ratio(shape, nodes, like=velocity)
+    displacement = flow(sparse, config.integrator, config.squarings)
+    return resize_field(displacement, shape), resize(velocity, shape)
+
+
+def level_shape(shape: Sequence[int], level: Level) -> tuple[int, ...]:
+    """Voxels of a level's grid: every `factor`-th of the finest, the corners shared, at least 2."""
+    return tuple(max(2, round((n - 1) / level.factor) + 1) if n > 1 else 1 for n in shape)
+
+
+def fit(
+    fixed: Tensor,
+    moving: Tensor,
+    config: Config,
+    *,
+    field: VelocityField | None = None,
+    initial: Tensor | None = None,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    callback: Callable[[dict], None] | None = None,
+) -> Fit:
+    """Find the velocity field whose flow makes the moving image look like the fixed one.
+
+    fixed, moving: (1, C, *shape) on the same grid of (nearly) cubic voxels, intensities near
+    [0, 1]. field: where to go on from; by default a new one. initial: a displacement (1, ndim,
+    *shape) in voxels that is applied after the field's own and is not changed, for example a
+    network's (section 2.3 of the paper): u(x) + u_initial(x + u(x)). fixed_mask, moving_mask:
+    (1, 1, *shape), 1 where the image counts. callback: called with each iteration's record.
+
+    A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images that
+    do not fit together, NonFiniteLoss when the optimisation diverges.
+    """
+    if fixed.shape[2:] != moving.shape[2:]:
+        raise ValueError(
+            f"moving: wanted the fixed image's shape {tuple(fixed.shape[2:])}, "
+            f"got {tuple(moving.shape[2:])}; resample it first"
+        )
+    keep_freed_memory()
+    shape = tuple(fixed.shape[2:])
+    if field is None:
+        field = make_field(shape, config).to(fixed.device)
+    result = Fit(field)
+    started = time.perf_counter()
+    try:
+        for number, level in enumerate(config.levels):
+            grid = level_shape(shape, level)
+            problem = _Problem(
+                downsample(fixed, grid),
+                downsample(moving, grid),
+                None if initial is None else resize_field(initial, grid),
+                None if fixed_mask is None else downsample(fixed_mask, grid),
+                None if moving_mask is None else downsample(moving_mask, grid),
+                level,
+                config,
+            )
+            for record in _optimise(field, problem):
+                record = {"level": number, **record, "seconds": time.perf_counter() - started}
+                result.history.append(record)
+                if callback is not None:
+                    callback(record)
+    except KeyboardInterrupt:
+        result.stopped = "interrupted"
+    return result
+
+
+@dataclass
+class _Problem:
+    """One level: its images, its loss."""
+
+    fixed: Tensor
+    moving: Tensor
+    initial: Tensor | None
+    fixed_mask: Tensor | None
+    moving_mask: Tensor | None
+    level: Level
+    config: Config
+
+    def __post_init__(self) -> None:
+        kind = SIMILARITIES[self.config.similarity]
+        options = {"window": self.level.window} if kind is LocalNCC else {}
+        self.similarity = kind(self.fixed, weight=self.fixed_mask, **options)
+
+    def evaluate(self, field: VelocityField) -> tuple[Tensor, Tensor, Tensor]:
+        """Total loss, dissimilarity and displacement (equation 4 of the paper)."""
+        config = self.config
+        shape = self.fixed.shape[2:]
+        displacement, velocity = deformation(field, shape, self.level.step, config)
+        if self.initial is not None:
+            displacement = compose(displacement, self.initial)
+        warped = warp(self.moving, displacement)
+        weight = None
+        if self.moving_mask is not None:  # what counts may move; how much of it counts is no goal
+            weight = warp(self.moving_mask, displacement.detach())
+        dissimilarity = self.similarity(warped, weight)
+        smooth = displacement if config.smooth_target == "displacement" else velocity
+        loss = (
+            dissimilarity
+            + config.jacobian * jacobian_penalty(displacement)
+            + config.smooth * smoothness(smooth)
+        )
+        return loss, dissimilarity, displacement
+
+
+def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
+    """Adam on one level; yields a record an iteration and leaves the field at its best loss."""
+    level, config = problem.level, problem.config
+    optimiser = torch.optim.Adam(field.parameters(), lr=level.lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda i: learning_rate_factor(i / max(level.iterations, 1), config.decay)
+    )
+    best, best_state, best_at = math.inf, None, 0
+    try:
+        for iteration in range(level.iterations):
+            loss, dissimilarity, displacement = problem.evaluate(field)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise NonFiniteLoss(
+                    f"the loss became {value} at iteration {iteration}: the learning rate "
+                    f"{level.lr:g} is too high for these images; try a third of it"
+                )
+            if value < best:
+                if value < best - config.tolerance:
+                    best_at = iteration
+                best, best_state = value, copy.deepcopy(field.state_dict())
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            with torch.no_grad():
+                folds = (jacobian_determinant(displacement) <= 0).float().mean().item()
+            yield {
+                "iteration": iteration,
+                "loss": value,
+                "similarity": 1 - dissimilarity.item(),
+                "folds": folds,
+            }
+            if iteration - best_at >= config.patience:
+                return
+    finally:
+        if best_state is not None:
+            field.load_state_dict(best_state)
+
+
+def learning_rate_factor(progress: float, decay: float) -> float:
+    """Cosine from 1 at progress 0 down to `decay` at progress 1; decay = 1 is a constant rate."""
+    return decay + (1 - decay) * 0.5 * (1 + math.cos(math.pi * progress))
