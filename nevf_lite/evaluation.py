@@ -1,0 +1,111 @@
+"""What a transform is worth: overlap of labels, distances, folds, how well it inverts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import nibabel as nib
+import numpy as np
+
+from nevf_lite import metrics
+from nevf_lite.io import load_labels
+from nevf_lite.space import Grid
+from nevf_lite.transform import Transform
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """How well labels agree, by structure, before (initial alignment aside) and after.
+
+    dice_before, dice_after: label to Dice, 0 to 1. hd95_before, hd95_after: label to the 95th
+    percentile Hausdorff distance in mm. names: label to name. before, after: the moving labels on
+    the fixed grid. fixed: the fixed labels.
+    """
+
+    dice_before: dict[int, float]
+    dice_after: dict[int, float]
+    hd95_before: dict[int, float]
+    hd95_after: dict[int, float]
+    names: Mapping[int, str]
+    fixed: nib.Nifti1Image
+    before: nib.Nifti1Image
+    after: nib.Nifti1Image
+
+    def summary(self) -> dict[str, float]:
+        """Means over structures; distances over those that occur in both."""
+        return {
+            "dice_before": _mean(self.dice_before),
+            "dice_after": _mean(self.dice_after),
+            "hd95_before_mm": _mean(self.hd95_before),
+            "hd95_after_mm": _mean(self.hd95_after),
+        }
+
+
+def score_labels(
+    transform: Transform,
+    fixed_labels,
+    moving_labels,
+    labels: Iterable[int] | None = None,
+    names: Mapping[int, str] | None = None,
+) -> LabelScores:
+    """Warp the moving labels (nearest neighbour) onto the fixed ones and compare.
+
+    fixed_labels: path or image on the fixed image's grid. moving_labels: on any grid of the moving
+    space. labels: the protocol; by default every label that occurs in both.
+    Raises ValueError for labels on another grid, or with nothing in common.
+    """
+    fixed = load_labels(fixed_labels, "fixed_labels")
+    moving = load_labels(moving_labels, "moving_labels")
+    if Grid.of(fixed) != transform.fixed:
+        raise ValueError(
+            f"fixed_labels: they are on a grid of {fixed.shape} voxels that is not the fixed "
+            f"image's {transform.fixed.shape}; resample them to the fixed image first"
+        )
+    ours, theirs = np.asarray(fixed.dataobj), np.asarray(moving.dataobj)
+    common = sorted((set(np.unique(ours)) & set(np.unique(theirs))) - {0})
+    chosen = [int(n) for n in (common if labels is None else labels)]
+    if not set(chosen) & set(common):
+        raise ValueError(
+            "labels: none of the structures asked for occurs in both label images "
+            f"(both have {_shortened(common)}); check --labels and the label tables"
+        )
+    identity = Transform.identity(transform.fixed, transform.moving)
+    before, after = (t.warp_labels(moving) for t in (identity, transform))
+    dice, hd95 = [], []
+    for warped in (before, after):
+        data = np.asarray(warped.dataobj)
+        dice.append(metrics.dice(ours, data, chosen))
+        hd95.append(metrics.hd95(ours, data, transform.fixed.spacing, chosen))
+    return LabelScores(*dice, *hd95, dict(names or {}), fixed, before, after)
+
+
+def score_deformation(transform: Transform, mask: np.ndarray | None = None) -> dict[str, float]:
+    """Folds and inverse consistency of a transform on its fixed grid.
+
+    mask: (*fixed.shape), where the inverse is tried; by default everywhere. Returns percentages of
+    cells (folds_percent by forward differences, folds_any_percent by all simplices,
+    ndv_percent the volume) and millimetres.
+    """
+    found = metrics.folds(transform.voxel_displacement())
+    voxels = np.ones(transform.fixed.shape, bool) if mask is None else mask
+    points = transform.fixed.to_world(np.argwhere(voxels)[:: max(1, voxels.sum() // 200_000)])
+    there_and_back = transform.points_to_fixed(transform.points_to_moving(points))
+    error = metrics.tre(points, there_and_back)
+    return {
+        "folds_percent": 100 * found.forward,
+        "folds_any_percent": 100 * found.any,
+        "ndv_percent": 100 * found.fraction,
+        "inverse_consistency_mm": float(error.mean()),
+        "inverse_consistency_max_mm": float(error.max()),
+    }
+
+
+def _mean(values: Mapping[int, float]) -> float:
+    finite = [v for v in values.values() if np.isfinite(v)]
+    return float(np.mean(finite)) if finite else float("nan")
+
+
+def _shortened(labels: list[int]) -> str:
+    shown = ", ".join(str(n) for n in labels[:8])
+    return f"{shown}, ..." if len(labels) > 8 else shown or "no label in common"

@@ -1,0 +1,198 @@
+"""Where the optimisation happens: one lattice of cubic voxels that both images are brought to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+
+from nevf_lite.config import Config
+from nevf_lite.grid import downsample
+from nevf_lite.io import load_labels
+from nevf_lite.parts import Affine, Part
+from nevf_lite.space import Grid
+from nevf_lite.transform import Transform
+
+#: Voxels of the finest lattice kept around the heads: half a window, and room to move.
+MARGIN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Both images on a common lattice, and how that lattice lies in the world.
+
+    fixed, moving: grids of the images. work: the finest lattice, cubic voxels of `spacing` mm (to a
+    per cent: corners are shared with the image's voxels). native: the same box at the fixed image's
+    resolution or the lattice's, whichever is finer along each axis; flows are integrated there for
+    output. after: parts of the initial transform. tensors: the arguments of `optimise.fit`.
+    """
+
+    fixed: Grid
+    moving: Grid
+    work: Grid
+    native: Grid
+    spacing: float
+    after: tuple[Part, ...]
+    tensors: dict[str, Tensor | None]
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def settle(
+        cls,
+        fixed: nib.Nifti1Image,
+        moving: nib.Nifti1Image,
+        init: Transform | None,
+        config: Config,
+        fixed_mask=None,
+        moving_mask=None,
+    ) -> Frame:
+        """Choose the lattice and bring everything onto it. Raises ValueError where none will do."""
+        fixed_grid, moving_grid = Grid.of(fixed), Grid.of(moving)
+        _check_grids(fixed_grid, moving_grid)
+        notes: list[str] = []
+        after = () if init is None else init.parts
+        # The affine end of the initial transform is free: it only changes how the moving image is
+        # read. What bends stays a displacement of its own, so that the penalties see it.
+        bends = max((i + 1 for i, p in enumerate(after) if not isinstance(p, Affine)), default=0)
+        read = Transform(after[bends:], fixed_grid, moving_grid)
+
+        whole = fixed_grid.canonical()[0]
+        spacing = choose_spacing(config.spacing, fixed_grid)
+        fine_spacing = max(spacing / 2, min(moving_grid.spacing))
+        fixed_scale, moving_scale = _intensity_range(fixed), _intensity_range(moving)
+
+        fine = whole.at_spacing(fine_spacing)
+        seen = _head(moving, moving_scale, read, fine)
+        own = _head(fixed, fixed_scale, Transform.identity(fixed_grid), fine)
+        _check_overlap(own, seen, notes)
+        box = _crop(whole, fine, own | seen, MARGIN * spacing)
+
+        work = box.at_spacing(spacing)
+        if min(work.shape) < 4:
+            raise ValueError(
+                f"spacing: at {spacing:g} mm the box of the fixed image is only {work.shape} "
+                "voxels; choose a smaller spacing"
+            )
+        native = box.with_shape(
+            tuple(max(a, b) for a, b in zip(box.shape, work.shape, strict=True))
+        )
+        tensors: dict[str, Tensor | None] = {
+            "fixed": _onto(fixed, fixed_scale, Transform.identity(fixed_grid), box, work),
+            "moving": _onto(moving, moving_scale, read, box.at_spacing(fine_spacing), work),
+            "initial": None,
+            "fixed_mask": _mask_onto(fixed_mask, "fixed_mask", fixed_grid, (), work),
+            "moving_mask": _mask_onto(moving_mask, "moving_mask", moving_grid, read.parts, work),
+        }
+        if bends:
+            initial = Transform(after[:bends], fixed_grid, fixed_grid)
+            tensors["initial"] = initial.voxel_displacement(work)
+        return cls(fixed_grid, moving_grid, work, native, spacing, after, tensors, notes)
+
+
+def choose_spacing(spacing: float | str | None, fixed: Grid) -> float:
+    """Millimetres of the finest lattice.
+
+    None is the fixed image's own finest spacing. "auto": in 2-D the same; in 3-D 2 mm for a head,
+    a 96th of the longest side for smaller things, and never finer than the image.
+    """
+    own = min(fixed.spacing)
+    if spacing is None or (spacing == "auto" and fixed.ndim == 2):
+        return own
+    if spacing == "auto":
+        return max(own, min(2.0, max(fixed.extent) / 96))
+    return float(spacing)
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" is CUDA where there is a card, else the CPU; ValueError for what is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device: {device!r} cannot be used here; try 'cpu' ({str(error).splitlines()[0]})"
+        ) from error
+    return place
+
+
+def _check_grids(fixed: Grid, moving: Grid) -> None:
+    if fixed.ndim != moving.ndim:
+        raise ValueError(
+            f"moving: wanted {fixed.ndim}-D like the fixed image, got {moving.ndim}-D; "
+            "register slices with slices and volumes with volumes"
+        )
+    for name, grid in (("fixed", fixed), ("moving", moving)):
+        if min(grid.shape) < 8:
+            raise ValueError(f"{name}: wanted at least 8 voxels along each axis, got {grid.shape}")
+
+
+def _intensity_range(image: nib.Nifti1Image) -> tuple[float, float]:
+    """What becomes 0 and 1: robust against a few very bright or dark voxels."""
+    data = image.get_fdata(dtype=np.float32)
+    low = float(np.percentile(data, 0.1))
+    bright = data[data > low]
+    high = float(np.percentile(bright, 99.9)) if bright.size else float(data.max())
+    return (low, high) if high > low else (float(data.min()), float(data.max()))
+
+
+def _onto(
+    image: nib.Nifti1Image, scale: tuple[float, float], read: Transform, fine: Grid, work: Grid
+) -> Tensor:
+    """The image in [0, 1], read through a transform on a fine lattice, then on the working one."""
+    low, high = scale
+    data = np.clip((image.get_fdata(dtype=np.float32) - low) / (high - low), 0, 1)
+    sampled = read.pull_back(data, Grid.of(image), fine)
+    return downsample(torch.from_numpy(sampled)[None, None], work.shape)
+
+
+def _head(image, scale, read: Transform, fine: Grid) -> np.ndarray:
+    """Where there is something to see: brighter than 2 % of the range."""
+    low, high = scale
+    bright = image.get_fdata(dtype=np.float32) > low + 0.02 * (high - low)
+    return read.pull_back(bright, Grid.of(image), fine) > 0.5
+
+
+def _check_overlap(fixed: np.ndarray, moving: np.ndarray, notes: list[str]) -> None:
+    both = (fixed & moving).sum()
+    if both == 0:
+        raise ValueError(
+            "moving: it does not overlap the fixed image in the world; compute an affine first "
+            "(affine=True, or --affine)"
+        )
+    if 2 * both < 0.6 * (fixed.sum() + moving.sum()):
+        notes.append(
+            "The two heads overlap little before registration; an affine start (affine=True, or "
+            "--affine) would probably help."
+        )
+
+
+def _crop(whole: Grid, fine: Grid, head: np.ndarray, margin: float) -> Grid:
+    """The part of the box within `margin` mm of either head, in whole voxels of the fixed image."""
+    first, last = [], []
+    for axis, (n, fine_n) in enumerate(zip(whole.shape, fine.shape, strict=True)):
+        others = tuple(a for a in range(whole.ndim) if a != axis)
+        where = np.flatnonzero(head.any(axis=others)) * ((n - 1) / (fine_n - 1))
+        pad = margin / whole.spacing[axis]
+        first.append(max(0, int(np.floor(where[0] - pad))))
+        last.append(min(n - 1, int(np.ceil(where[-1] + pad))))
+    affine = whole.affine.copy()
+    affine[:3, 3] = whole.to_world(np.array(first, dtype=float))
+    return Grid(tuple(b - a + 1 for a, b in zip(first, last, strict=True)), affine)
+
+
+def _mask_onto(mask, name: str, grid: Grid, parts: tuple[Part, ...], work: Grid) -> Tensor | None:
+    if mask is None:
+        return None
+    labels = load_labels(mask, name)
+    inside = np.asarray(labels.dataobj) != 0
+    sampled = Transform(parts, grid, grid).pull_back(inside, Grid.of(labels), work)
+    if not (sampled > 0.5).any():
+        raise ValueError(
+            f"{name}: it is empty where the images are; check that it is on their grid"
+        )
+    return torch.from_numpy(sampled)[None, None]

@@ -1,0 +1,213 @@
+"""`Transform`: the map from the fixed image's space to the moving one's, in RAS millimetres.
+
+A transform is a chain of parts, each a map of points in the world. The pull-back convention of
+images and the push-forward of points meet here, and the names say which is meant:
+`points_to_moving` follows the map, `points_to_fixed` its inverse, and images of the moving space
+are warped onto the fixed grid by looking up, for each fixed voxel, where the map sends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import map_coordinates
+
+from nevf_lite.io import load_image, load_labels, make_image
+from nevf_lite.parts import Affine, Dense, Part, Velocity
+from nevf_lite.space import Grid
+from nevf_lite.warp import sample
+
+__all__ = ["Affine", "Dense", "Transform", "Velocity"]
+
+#: Voxels whose positions are held at once: bounds the memory of warping to a few hundred MB.
+BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A map from fixed to moving space, as a chain of parts applied first to last.
+
+    parts: from `nevf_lite.parts`, each a map of RAS mm points. fixed, moving: the grids of the two
+    images; the moving one is where `inverse` puts its results. An instance is never changed.
+    """
+
+    parts: tuple[Part, ...]
+    fixed: Grid
+    moving: Grid
+
+    @classmethod
+    def identity(cls, fixed: Grid, moving: Grid | None = None) -> Transform:
+        """The map that moves nothing."""
+        return cls((), fixed, fixed if moving is None else moving)
+
+    @classmethod
+    def from_affine(cls, matrix: np.ndarray, fixed: Grid, moving: Grid) -> Transform:
+        """matrix: (4, 4), fixed to moving RAS mm."""
+        return cls((Affine(matrix),), fixed, moving)
+
+    @property
+    def inverse(self) -> Transform:
+        """The map from moving to fixed space: exp(-v) for a velocity, no search needed."""
+        parts = tuple(part.inverse for part in reversed(self.parts))
+        return Transform(parts, self.moving, self.fixed)
+
+    def compose(self, after: Transform) -> Transform:
+        """First this map, then `after`, which must start where this one ends.
+
+        Returns the map from this one's fixed space to the moving space of `after`.
+        """
+        return Transform(self.parts + after.parts, self.fixed, after.moving)
+
+    def points_to_moving(self, points: np.ndarray) -> np.ndarray:
+        """Where anatomy at these points of the fixed image is in the moving one: (N, 3) RAS mm."""
+        out = _checked_points(points)
+        for part in self.parts:
+            out = part.map(out)
+        return out
+
+    def points_to_fixed(self, points: np.ndarray) -> np.ndarray:
+        """Where anatomy at these points of the moving image is in the fixed one: (N, 3) RAS mm."""
+        return self.inverse.points_to_moving(points)
+
+    def displacement(self, like: Grid | None = None) -> np.ndarray:
+        """T(p) - p at each voxel of a grid (the fixed one): (*shape, 3) float32, RAS mm."""
+        grid = self.fixed if like is None else like
+        out = np.empty((*grid.shape, 3), np.float32)
+        for rows, points in _blocks(grid):
+            flat = points.reshape(-1, 3)
+            out[rows] = (self.points_to_moving(flat) - flat).reshape(points.shape)
+        return out
+
+    def voxel_displacement(self, like: Grid | None = None) -> torch.Tensor:
+        """`displacement` in voxels of the grid, (1, ndim, *shape), as the ground floor wants it."""
+        grid = self.fixed if like is None else like
+        to_voxels = np.linalg.inv(grid.affine)[: grid.ndim, :3]
+        voxels = self.displacement(grid) @ to_voxels.T.astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(voxels, -1, 0)))[None]
+
+    def warp_image(self, moving, interpolation: str = "linear", like=None):
+        """The moving image seen in the fixed one's space.
+
+        moving: a path or nibabel image, of any grid in the moving space. interpolation: "linear",
+        "cubic" (sharper; may overshoot) or "nearest". like: the Grid or image to sample on, by
+        default the fixed one. Returns a nibabel image, float32; zero where the moving image does
+        not reach. Raises ValueError for an unknown interpolation.
+        """
+        if interpolation not in ("linear", "cubic", "nearest"):
+            raise ValueError(
+                f"interpolation: wanted 'linear', 'cubic' or 'nearest', got {interpolation!r}"
+            )
+        image = load_image(moving, "moving")
+        volume = image.get_fdata(dtype=np.float32)
+        target = self._target(like)
+        return make_image(self.pull_back(volume, Grid.of(image), target, interpolation), target.affine)
+
+    def warp_labels(self, labels, mode: str = "nearest", like=None):
+        """The moving image's labels seen in the fixed one's space; a nibabel image, int32.
+
+        mode: "nearest", each voxel takes the label it lands on; or "onehot", each label is
+        interpolated linearly and the largest wins, which is smoother and scores a little higher.
+        """
+        if mode not in ("nearest", "onehot"):
+            raise ValueError(f"mode: wanted 'nearest' or 'onehot', got {mode!r}")
+        image = load_labels(labels, "labels")
+        volume = np.asarray(image.dataobj).astype(np.int32)
+        source, grid = Grid.of(image), self._target(like)
+        out = np.zeros(grid.shape, np.int32)
+        for rows, positions in self._positions(grid, source):
+            read = _nearest_label if mode == "nearest" else _onehot_label
+            out[rows] = read(volume, positions)
+        return make_image(out, grid.affine)
+
+    def pull_back(
+        self, volume: np.ndarray, source: Grid, target: Grid, interpolation: str = "linear"
+    ) -> np.ndarray:
+        """An array of the moving space, as `warp_image` without the checks and the file headers.
+
+        volume: (*source.shape), float32. Returns (*target.shape), float32.
+        """
+        volume = np.ascontiguousarray(volume, dtype=np.float32)
+        out = np.zeros(target.shape, np.float32)
+        for rows, positions in self._positions(target, source):
+            if interpolation == "cubic":
+                out[rows] = map_coordinates(volume, positions, order=3, mode="grid-constant")
+            else:
+                out[rows] = _torch_sample(volume, positions, interpolation)
+        return out
+
+    def _target(self, like) -> Grid:
+        if like is None:
+            return self.fixed
+        return like if isinstance(like, Grid) else Grid.of(like)
+
+    def _positions(self, grid: Grid, source: Grid):
+        """Blocks of rows, with the (ndim, *block) voxel positions in the source that they read."""
+        if grid.ndim != source.ndim:
+            raise ValueError(
+                f"image: wanted {grid.ndim}-D like the fixed image, got {source.ndim}-D"
+            )
+        for rows, points in _blocks(grid):
+            mapped = self.points_to_moving(points.reshape(-1, 3))
+            voxels = source.to_voxels(mapped).reshape(*points.shape[:-1], source.ndim)
+            yield rows, np.moveaxis(voxels, -1, 0)
+
+    def save(self, path) -> None:
+        """Write everything to one `.safetensors` file; `Transform.load` is its inverse."""
+        from nevf_lite.store import save_transform
+
+        save_transform(self, path)
+
+    @classmethod
+    def load(cls, path) -> Transform:
+        """Read what `save` wrote, or the result folder of a registration.
+
+        Raises FileNotFoundError or ValueError with one line that says what is wrong with it.
+        """
+        from nevf_lite.store import load_transform
+
+        return load_transform(path)
+
+
+def _checked_points(points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"points: wanted (N, 3) coordinates in mm, got shape {points.shape}")
+    return points
+
+
+def _blocks(grid: Grid):
+    """The grid in slabs along its first axis: (slice, (rows, ..., 3) world positions)."""
+    per_row = int(np.prod(grid.shape[1:]))
+    height = max(1, BLOCK // per_row)
+    for start in range(0, grid.shape[0], height):
+        rows = slice(start, min(start + height, grid.shape[0]))
+        axes = [np.arange(rows.start, rows.stop), *(np.arange(n) for n in grid.shape[1:])]
+        voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        yield rows, grid.to_world(voxels)
+
+
+def _torch_sample(volume: np.ndarray, positions: np.ndarray, mode: str) -> np.ndarray:
+    positions = torch.from_numpy(np.ascontiguousarray(positions, dtype=np.float32))[None]
+    return sample(torch.from_numpy(volume)[None, None], positions, mode)[0, 0].numpy()
+
+
+def _nearest_label(volume: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Integers throughout: label 16777217 survives, as it would not as a float."""
+    index = np.floor(positions + 0.5).astype(np.int64)
+    limits = np.reshape(volume.shape, (-1, *[1] * (index.ndim - 1)))
+    inside = ((index >= 0) & (index < limits)).all(axis=0)
+    index = np.clip(index, 0, limits - 1)
+    return np.where(inside, volume[tuple(index)], 0)
+
+
+def _onehot_label(volume: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The label with the most linear weight; at a tie the smaller label."""
+    best_weight = np.zeros(positions.shape[1:], np.float32)
+    best = np.zeros(positions.shape[1:], volume.dtype)
+    for label in np.unique(volume):
+        weight = _torch_sample((volume == label).astype(np.float32), positions, "linear")
+        better = weight > best_weight + 1e-6
+        best[better], best_weight[better] = label, weight[better]
+    return best
