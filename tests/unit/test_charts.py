@@ -1,0 +1,130 @@
+"""Charts, and what all pictures share: colours, formats, descriptions."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+from toy_images import blob
+
+from nevf_lite.viz import figures, style
+
+
+def history(iterations=20, folds=0.0) -> list[dict]:
+    return [
+        {"level": i // 10, "iteration": i % 10, "loss": 1 / (i + 1), "similarity": i / 20,
+         "folds": folds, "seconds": 0.5 * (i + 1)}
+        for i in range(iterations)
+    ]  # fmt: skip
+
+
+def test_convergence_counts_iterations_over_all_levels():
+    """Protects the x axis: `iteration` restarts at each level, the curve does not."""
+    figure = figures.convergence(history())
+    assert len(figure.axes) == 2  # no folds, no chart of folds
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), np.arange(1, 21))
+    assert [t.get_text() for t in figure.axes[0].texts] == ["level 1", "level 2"]
+    assert "10 s in all" in figure.axes[-1].get_xlabel()
+    assert "no folds in any" in figure.alt
+
+
+def test_convergence_shows_folds_in_percent():
+    """Protects the unit: the optimiser records a fraction."""
+    axes = figures.convergence(history(folds=0.002)).axes[-1]
+    assert axes.get_ylabel() == "folds (%)"
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.2)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_convergence_draws_what_there_is(rows):
+    """Protects interrupted runs: one iteration, missing keys and NaN are drawn or left out."""
+    some = [{"loss": 1.0 + i, "similarity": None} for i in range(rows)]
+    some.append({"loss": float("nan")})
+    figure = figures.convergence(some)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss"]
+
+
+@pytest.mark.parametrize("nothing", [[], [{"level": 1}], [{"loss": float("nan")}]])
+def test_convergence_refuses_an_empty_history(nothing):
+    """Protects the message: what was missing, not an IndexError."""
+    with pytest.raises(ValueError, match="^history: "):
+        figures.convergence(nothing)
+
+
+def test_an_unknown_theme_is_refused():
+    """Protects the message: which themes there are."""
+    with pytest.raises(ValueError, match="^theme: got 'blue', wanted one of light"):
+        figures.convergence(history(), theme="blue")
+
+
+def test_dice_bars_are_sorted_and_named():
+    """Protects the order (best first), the names, and absent structures being left out."""
+    after = {1: 0.5, 2: 0.9, 3: float("nan"), 7: 0.7}
+    figure = figures.dice_bars({1: 0.4, 2: 0.8}, after, {1: "left <b>", 2: "right"})
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["right", "label 7", "left <b>"]
+    assert [round(bar.get_width(), 6) for bar in axes.patches] == [0.9, 0.7, 0.5]
+    assert "mean 0.600 before and 0.700 after" in figure.alt
+    assert len(figures.dice_bars(None, after, {}).axes[0].lines) == 0
+    with pytest.raises(ValueError, match="^after: "):
+        figures.dice_bars(None, {3: float("nan")}, {})
+
+
+def test_charts_are_svg_without_foreign_links_and_brains_are_webp():
+    """Protects the offline page: an SVG that loads a font or an image would ask the network."""
+    chart = figures.convergence(history())
+    root = ElementTree.fromstring(style.encode(chart, chart.kind))
+    links = [value for node in root.iter() for key, value in node.attrib.items() if "href" in key]
+    assert links and all(link.startswith("#") for link in links)
+    brain = figures.jacobian_map(np.ones((24, 20, 12)), blob())
+    assert Image.open(io.BytesIO(style.encode(brain, brain.kind))).format == "WEBP"
+
+
+def test_a_notebook_shows_a_picture_once_with_its_description(monkeypatch):
+    """Protects readers who cannot see the figure, and the notebook's size."""
+    display = pytest.importorskip("IPython.display")
+    shown = []
+    monkeypatch.setattr(display, "display", lambda bundle, raw: shown.append(bundle))
+    figure = figures.convergence(history())
+    figure.alt = 'loss "<falls>"'
+    figure._ipython_display_()
+    assert len(shown) == 1 and 'alt="loss &quot;&lt;falls&gt;&quot;"' in shown[0]["text/html"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_ink_and_colours_stand_out_from_the_page(theme):
+    """Protects contrast: text 7:1 on its page, curves and the unthemed ink 3:1 on both pages."""
+
+    def contrast(one: str, other: str) -> float:
+        light = []
+        for colour in (one, other):
+            rgb = np.array(to_rgb(colour))
+            linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+            light.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+        return max(light) / min(light)
+
+    paper = style.PAPER[theme]
+    assert contrast(style.INK[theme], paper) >= 7
+    for colour in (style.INK["any"], style.BEFORE, style.AFTER, style.ALARM):
+        assert contrast(colour, paper) >= 3
+    for colour in (style.ON_CARD, style.ON_CARD_MUTED, style.FIXED, style.MOVED, style.FOLD):
+        assert contrast(colour, style.CARD) >= 4.5
+
+
+def test_bytes_do_not_depend_on_the_caller():
+    """Protects committed figures: same input, same file, whatever rcParams the notebook has set."""
+    image = blob((16, 12))
+
+    def files() -> list[bytes]:
+        some = [figures.jacobian_map(np.ones((16, 12)), image), figures.convergence(history())]
+        return [style.encode(figure, figure.kind) for figure in some]
+
+    first = files()
+    mine = {"font.size": 30, "axes.facecolor": "pink", "axes.grid": True, "svg.hashsalt": None}
+    with matplotlib.rc_context(mine):
+        assert files() == first
