@@ -44,7 +44,8 @@ class Config:
     integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5"; squarings: of scaling and
     squaring, or steps of a solver. order: "upsample-integrate" as in the paper, or
     "integrate-upsample". similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth:
-    weights of the penalties. smooth_target: "displacement" or "velocity". decay: the learning rate
+    weights of the penalties. margin: determinant below which the Jacobian penalty begins.
+    smooth_target: "displacement" or "velocity". decay: the learning rate
     falls to this fraction over a level. patience: a level ends after this many iterations without
     an improvement of `tolerance`. bfloat16: the SIREN's matrix products in half precision.
     chunk: points of the SIREN at a time; saves memory, costs time. seed: of the field's start.
@@ -62,6 +63,7 @@ class Config:
     order: str = "upsample-integrate"
     similarity: str = "lncc"
     jacobian: float = 100.0
+    margin: float = 0.0
     smooth: float = 0.1
     smooth_target: str = "displacement"
     decay: float = 1.0
@@ -84,7 +86,7 @@ class Config:
             _check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
         for name in ("omega", "scale"):
             _check(name, getattr(self, name) > 0, "above 0", getattr(self, name))
-        for name in ("jacobian", "smooth", "tolerance"):
+        for name in ("jacobian", "margin", "smooth", "tolerance"):
             _check(name, getattr(self, name) >= 0, "0 or more", getattr(self, name))
         _check("decay", 0 < self.decay <= 1, "in (0, 1]", self.decay)
         _check("chunk", self.chunk is None or self.chunk >= 1, "None or >= 1", self.chunk)

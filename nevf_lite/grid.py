@@ -91,6 +91,19 @@ def downsample(image: Tensor, shape: Sequence[int]) -> Tensor:
     return resize(image, shape)
 
 
+def downsample_seen(
+    image: Tensor, mask: Tensor | None, shape: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
+    """`downsample` an image from only what its mask (N, 1, *any) lets count, and the mask with it.
+
+    A plain blur would spread what is masked into its surroundings, where it counts.
+    """
+    if mask is None:
+        return downsample(image, shape), None
+    weight = downsample(mask, shape)
+    return downsample(image * mask, shape) / weight.clamp_min(1e-6), weight
+
+
 def blur(image: Tensor, sigma: float, axis: int) -> Tensor:
     """Gaussian smoothing of (N, C, *shape) along one spatial axis; sigma in voxels."""
     radius = max(1, math.ceil(3 * sigma))

@@ -28,9 +28,13 @@ class BoxSum(torch.autograd.Function):
         ctx.window = window
         ndim = x.ndim - 2
         for axis in range(ndim):
-            size = [1] * ndim
+            size, padding = [1] * ndim, [0] * ndim
             size[axis] = window
-            x = _POOL[ndim](x, size, stride=1, padding=[s // 2 for s in size]) * window
+            if x.shape[axis + 2] < window:  # torch refuses kernels longer than the image
+                x = F.pad(x, [0, 0] * (ndim - 1 - axis) + [window // 2] * 2)
+            else:
+                padding[axis] = window // 2
+            x = _POOL[ndim](x, size, stride=1, padding=padding) * window
         return x
 
     @staticmethod
@@ -148,7 +152,7 @@ class NMI:
             fixed_bins = fixed_bins * weight.expand_as(self.fixed).reshape(-1, 1)
         joint = fixed_bins.T @ moving_bins
         joint = joint / joint.sum().clamp_min(1e-12)
-        return 2 - (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint)
+        return 2 - (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint).clamp_min(1e-12)
 
 
 def _entropy(p: Tensor) -> Tensor:
@@ -208,12 +212,14 @@ def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 SIMILARITIES = {"lncc": LocalNCC, "ncc": GlobalNCC, "mse": MSE, "nmi": NMI, "mind": MIND}
 
 
-def jacobian_penalty(displacement: Tensor) -> Tensor:
-    """mean(relu(-det J)): zero unless the map folds (section 3.3, equation 7; Mok and Chung 2020).
+def jacobian_penalty(displacement: Tensor, margin: float = 0.0) -> Tensor:
+    """mean(relu(margin - det J)) (section 3.3, equation 7; Mok and Chung 2020, with margin 0).
 
-    displacement: (N, ndim, *shape) in voxels.
+    displacement: (N, ndim, *shape) in voxels. With margin 0 it is zero unless the map folds, and a
+    voxel at det 0.001 costs nothing; a small margin keeps cells from being squeezed so flat that
+    they fold when the same velocity is integrated on a finer grid.
     """
-    return F.relu(-jacobian_determinant(displacement)).mean()
+    return F.relu(margin - jacobian_determinant(displacement)).mean()
 
 
 def smoothness(field: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nevf_lite.config import Config, Level
 from nevf_lite.fields import SirenField, VelocityField, VoxelField
-from nevf_lite.grid import downsample, resize, resize_field, sparse_shape, voxel_ratio
+from nevf_lite.grid import downsample_seen, resize, resize_field, sparse_shape, voxel_ratio
 from nevf_lite.integrate import compose, flow, jacobian_determinant
 from nevf_lite.kernels import keep_freed_memory
 from nevf_lite.losses import SIMILARITIES, LocalNCC, jacobian_penalty, smoothness
@@ -45,12 +45,19 @@ class Fit:
 
 def make_field(shape: Sequence[int], config: Config) -> VelocityField:
     """A new velocity field over the grid `shape`, at (or within 0.02 voxel of) the identity."""
-    torch.manual_seed(config.seed)
     if config.field == "voxel":
         return VoxelField(shape, sparse_shape(shape, config.levels[-1].step))
-    return SirenField(
-        shape, config.width, config.depth, config.omega, config.scale, config.bfloat16, config.chunk
-    )
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
+        torch.manual_seed(config.seed)
+        return SirenField(
+            shape,
+            config.width,
+            config.depth,
+            config.omega,
+            config.scale,
+            config.bfloat16,
+            config.chunk,
+        )
 
 
 def deformation(
@@ -109,18 +116,20 @@ def fit(
     keep_freed_memory()
     shape = tuple(fixed.shape[2:])
     if field is None:
-        field = make_field(shape, config).to(fixed.device)
+        field = make_field(shape, config).to(fixed)
     result = Fit(field)
     started = time.perf_counter()
     try:
         for number, level in enumerate(config.levels):
             grid = level_shape(shape, level)
+            coarse_fixed, coarse_fixed_mask = downsample_seen(fixed, fixed_mask, grid)
+            coarse_moving, coarse_moving_mask = downsample_seen(moving, moving_mask, grid)
             problem = _Problem(
-                downsample(fixed, grid),
-                downsample(moving, grid),
+                coarse_fixed,
+                coarse_moving,
                 None if initial is None else resize_field(initial, grid),
-                None if fixed_mask is None else downsample(fixed_mask, grid),
-                None if moving_mask is None else downsample(moving_mask, grid),
+                coarse_fixed_mask,
+                coarse_moving_mask,
                 level,
                 config,
             )
@@ -158,18 +167,27 @@ class _Problem:
         displacement, velocity = deformation(field, shape, self.level.step, config)
         if self.initial is not None:
             displacement = compose(displacement, self.initial)
-        warped = warp(self.moving, displacement)
-        weight = None
-        if self.moving_mask is not None:  # what counts may move; how much of it counts is no goal
-            weight = warp(self.moving_mask, displacement.detach())
+        warped, weight = self._warped(displacement)
         dissimilarity = self.similarity(warped, weight)
         smooth = displacement if config.smooth_target == "displacement" else velocity
         loss = (
             dissimilarity
-            + config.jacobian * jacobian_penalty(displacement)
+            + config.jacobian * jacobian_penalty(displacement, config.margin)
             + config.smooth * smoothness(smooth)
         )
         return loss, dissimilarity, displacement
+
+    def _warped(self, displacement: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The moving image and its mask, warped; what is masked does not enter at its edge either.
+
+        How much of the image counts is no goal, so the mask passes no gradient on.
+        """
+        if self.moving_mask is None:
+            return warp(self.moving, displacement), None
+        seen = torch.cat([self.moving * self.moving_mask, self.moving_mask], dim=1)
+        warped = warp(seen, displacement)
+        weight = warped[:, -1:]
+        return warped[:, :-1] / weight.clamp_min(1e-6), weight.detach()
 
 
 def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
@@ -179,19 +197,17 @@ def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: learning_rate_factor(i / max(level.iterations, 1), config.decay)
     )
-    best, best_state, best_at = math.inf, None, 0
+    best, best_state = math.inf, None
+    mark, mark_at = math.inf, 0  # the loss that patience counts from
     try:
         for iteration in range(level.iterations):
             loss, dissimilarity, displacement = problem.evaluate(field)
             value = loss.item()
             if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    f"the loss became {value} at iteration {iteration}: the learning rate "
-                    f"{level.lr:g} is too high for these images; try a third of it"
-                )
+                raise NonFiniteLoss(_advice(value, iteration, level))
+            if value < mark - config.tolerance:
+                mark, mark_at = value, iteration
             if value < best:
-                if value < best - config.tolerance:
-                    best_at = iteration
                 best, best_state = value, copy.deepcopy(field.state_dict())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -205,11 +221,23 @@ def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
                 "similarity": 1 - dissimilarity.item(),
                 "folds": folds,
             }
-            if iteration - best_at >= config.patience:
+            if iteration - mark_at >= config.patience:
                 return
     finally:
         if best_state is not None:
             field.load_state_dict(best_state)
+
+
+def _advice(value: float, iteration: int, level: Level) -> str:
+    if iteration == 0:  # no step of this level yet: it is not the learning rate
+        return (
+            f"the loss is {value} from the start: the images hold NaN, infinite or huge values; "
+            "scale their intensities to [0, 1]"
+        )
+    return (
+        f"the loss became {value} at iteration {iteration}: the learning rate {level.lr:g} is too "
+        "high for these images; try a third of it"
+    )
 
 
 def learning_rate_factor(progress: float, decay: float) -> float:

@@ -57,9 +57,8 @@ def load_transform(path: str | os.PathLike) -> Transform:
     path = existing_file(path, "transform")
     if path.suffix != ".safetensors":
         displacement, affine = read_displacement(path)
-        shape = displacement.shape[:3] if displacement.shape[2] > 1 else displacement.shape[:2]
-        grid = Grid(shape, affine)
-        return Transform((Dense.from_mm(displacement.reshape(*shape, 3), grid),), grid, grid)
+        grid = Grid(displacement.shape[:-1], affine)
+        return Transform((Dense.from_mm(displacement, grid),), grid, grid)
     try:
         with safe_open(path, "pt") as file:
             chain = json.loads((file.metadata() or {}).get("transform", "{}"))

@@ -9,6 +9,7 @@ are warped onto the fixed grid by looking up, for each fixed voxel, where the ma
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,7 +74,18 @@ class Transform:
 
     def displacement(self, like: Grid | None = None) -> np.ndarray:
         """T(p) - p at each voxel of a grid (the fixed one): (*shape, 3) float32, RAS mm."""
-        grid = self.fixed if like is None else like
+        if like is None or like == self.fixed:
+            return self._own_displacement
+        return self._displacement_on(like)
+
+    @cached_property
+    def _own_displacement(self) -> np.ndarray:
+        """Computed once: everything that is warped onto the fixed grid asks for it."""
+        displacement = self._displacement_on(self.fixed)
+        displacement.flags.writeable = False
+        return displacement
+
+    def _displacement_on(self, grid: Grid) -> np.ndarray:
         out = np.empty((*grid.shape, 3), np.float32)
         for rows, points in _blocks(grid):
             flat = points.reshape(-1, 3)
@@ -100,9 +112,11 @@ class Transform:
                 f"interpolation: wanted 'linear', 'cubic' or 'nearest', got {interpolation!r}"
             )
         image = load_image(moving, "moving")
-        volume = image.get_fdata(dtype=np.float32)
         target = self._target(like)
-        return make_image(self.pull_back(volume, Grid.of(image), target, interpolation), target.affine)
+        volume = self.pull_back(
+            image.get_fdata(dtype=np.float32), Grid.of(image), target, interpolation
+        )
+        return make_image(volume, target.affine)
 
     def warp_labels(self, labels, mode: str = "nearest", like=None):
         """The moving image's labels seen in the fixed one's space; a nibabel image, int32.
@@ -148,10 +162,9 @@ class Transform:
             raise ValueError(
                 f"image: wanted {grid.ndim}-D like the fixed image, got {source.ndim}-D"
             )
+        displacement = self.displacement(grid)
         for rows, points in _blocks(grid):
-            mapped = self.points_to_moving(points.reshape(-1, 3))
-            voxels = source.to_voxels(mapped).reshape(*points.shape[:-1], source.ndim)
-            yield rows, np.moveaxis(voxels, -1, 0)
+            yield rows, np.moveaxis(source.to_voxels(points + displacement[rows]), -1, 0)
 
     def save(self, path) -> None:
         """Write everything to one `.safetensors` file; `Transform.load` is its inverse."""
