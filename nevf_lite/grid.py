@@ -109,8 +109,9 @@ def blur(image: Tensor, sigma: float, axis: int) -> Tensor:
     radius = max(1, math.ceil(3 * sigma))
     x = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    moved = image.movedim(axis + 2, -1)
-    flat = moved.reshape(-1, 1, moved.shape[-1])
-    flat = F.pad(flat, (radius, radius), mode="replicate")
-    smooth = F.conv1d(flat, (kernel / kernel.sum()).view(1, 1, -1))
-    return smooth.view(moved.shape).movedim(-1, axis + 2)
+    kernel = kernel / kernel.sum()
+    size = image.shape[axis + 2]
+    index = torch.arange(-radius, size + radius, device=image.device).clamp(0, size - 1)
+    padded = image.index_select(axis + 2, index)
+    # summed copies, shifted along the axis: several times faster than a convolution of this shape
+    return sum(k * padded.narrow(axis + 2, i, size) for i, k in enumerate(kernel.tolist()))

@@ -13,14 +13,14 @@ from nevf_lite.config import Config, Level
 from nevf_lite.grid import sparse_shape
 from nevf_lite.optimise import level_shape
 
-#: Arrays of one float per voxel that autograd holds at once, besides those of the squarings:
-#: images, window sums and their products for the local NCC, Jacobian terms. Measured; see
-#: benchmarks.
-VOXEL_ARRAYS = 60
+#: Floats per voxel held at once besides the squarings' displacements: images, window sums and
+#: products of the local NCC, Jacobian terms, their gradients, and what the allocator keeps for the
+#: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (make bench prints both).
+VOXEL_ARRAYS = 140
 
 
 def predict_memory(config: Config, shape: Sequence[int]) -> int:
-    """Peak bytes of `optimise.fit` on the finest grid `shape`, the images aside; the worst level."""
+    """Peak bytes of `optimise.fit` on the finest grid `shape`: those of its worst level."""
     return max(_level_bytes(config, shape, level) for level in config.levels)
 
 
