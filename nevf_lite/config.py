@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 
 
@@ -80,7 +81,7 @@ class Config:
         for name, choices in CHOICES.items():
             _check(name, getattr(self, name) in choices, f"one of {choices}", getattr(self, name))
         if self.spacing != "auto" and self.spacing is not None:
-            number = isinstance(self.spacing, int | float) and self.spacing > 0
+            number = isinstance(self.spacing, int | float) and 0 < self.spacing < math.inf
             _check("spacing", number, "millimetres, 'auto' or None", self.spacing)
         for name in ("width", "depth", "squarings", "patience"):
             _check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))

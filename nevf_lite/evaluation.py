@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +32,22 @@ class LabelScores:
     before: nib.Nifti1Image
     after: nib.Nifti1Image
 
+    def table(self) -> dict[str, dict]:
+        """For JSON: label to its name and its scores; None where a distance has no meaning."""
+        columns = {
+            "before": self.dice_before,
+            "after": self.dice_after,
+            "hd95_before_mm": self.hd95_before,
+            "hd95_after_mm": self.hd95_after,
+        }
+        return {
+            str(label): {
+                "name": self.names.get(label, str(label)),
+                **{name: finite(values.get(label)) for name, values in columns.items()},
+            }
+            for label in self.dice_after
+        }
+
     def summary(self) -> dict[str, float]:
         """Means over structures; distances over those that occur in both."""
         return {
@@ -40,6 +56,33 @@ class LabelScores:
             "hd95_before_mm": _mean(self.hd95_before),
             "hd95_after_mm": _mean(self.hd95_after),
         }
+
+
+def load_label_pair(
+    fixed_grid: Grid, fixed_labels, moving_labels, labels: Iterable[int] | None = None
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image, list[int]]:
+    """Both label images and the structures to score, known to fit.
+
+    Arguments as for :func:`score_labels`, which calls this; a command that scores at the end of
+    long work calls it before. Raises ValueError for labels on another grid than the fixed image's,
+    or with nothing in common.
+    """
+    fixed = load_labels(fixed_labels, "fixed_labels")
+    moving = load_labels(moving_labels, "moving_labels")
+    if Grid.of(fixed) != fixed_grid:
+        raise ValueError(
+            f"fixed_labels: their grid, {fixed.shape} voxels, is not the fixed image's, "
+            f"{fixed_grid.shape}; resample them to the fixed image first"
+        )
+    common = np.intersect1d(np.asarray(fixed.dataobj), np.asarray(moving.dataobj))
+    common = common[common != 0].tolist()
+    chosen = common if labels is None else [int(n) for n in labels]
+    if not set(chosen) & set(common):
+        raise ValueError(
+            "labels: no structure to score occurs in both label images; check --labels, and that "
+            "both number their structures alike"
+        )
+    return fixed, moving, chosen
 
 
 def score_labels(
@@ -55,21 +98,8 @@ def score_labels(
     space. labels: the protocol; by default every label that occurs in both.
     Raises ValueError for labels on another grid, or with nothing in common.
     """
-    fixed = load_labels(fixed_labels, "fixed_labels")
-    moving = load_labels(moving_labels, "moving_labels")
-    if Grid.of(fixed) != transform.fixed:
-        raise ValueError(
-            f"fixed_labels: they are on a grid of {fixed.shape} voxels that is not the fixed "
-            f"image's {transform.fixed.shape}; resample them to the fixed image first"
-        )
-    ours, theirs = np.asarray(fixed.dataobj), np.asarray(moving.dataobj)
-    common = sorted((set(np.unique(ours)) & set(np.unique(theirs))) - {0})
-    chosen = [int(n) for n in (common if labels is None else labels)]
-    if not set(chosen) & set(common):
-        raise ValueError(
-            "labels: none of the structures asked for occurs in both label images "
-            f"(both have {_shortened(common)}); check --labels and the label tables"
-        )
+    fixed, moving, chosen = load_label_pair(transform.fixed, fixed_labels, moving_labels, labels)
+    ours = np.asarray(fixed.dataobj)
     identity = Transform.identity(transform.fixed, transform.moving)
     before, after = (t.warp_labels(moving) for t in (identity, transform))
     dice, hd95 = [], []
@@ -102,10 +132,10 @@ def score_deformation(transform: Transform, mask: np.ndarray | None = None) -> d
 
 
 def _mean(values: Mapping[int, float]) -> float:
-    finite = [v for v in values.values() if np.isfinite(v)]
-    return float(np.mean(finite)) if finite else float("nan")
+    known = [v for v in values.values() if np.isfinite(v)]
+    return float(np.mean(known)) if known else float("nan")
 
 
-def _shortened(labels: list[int]) -> str:
-    shown = ", ".join(str(n) for n in labels[:8])
-    return f"{shown}, ..." if len(labels) > 8 else shown or "no label in common"
+def finite(value: float | None) -> float | None:
+    """JSON knows no NaN: None instead."""
+    return None if value is None or not np.isfinite(value) else float(value)

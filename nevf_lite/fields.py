@@ -56,7 +56,7 @@ class SineLayer(nn.Linear):
 
 
 class SirenField(VelocityField):
-    """A multilayer perceptron with sine activations (Sitzmann et al. 2020; section 3.1, equation 5).
+    """A perceptron with sine activations (Sitzmann et al. 2020; section 3.1, equation 5).
 
     shape: the finest grid. width, depth: units and number of the sine layers; a linear layer
     follows. omega: frequency of the first layer, the smoothness prior: at 30 the network starts

@@ -9,6 +9,17 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+#: All that a result folder may hold; the warped labels only where labels were given.
+RESULT_FILES = (
+    "warped.nii.gz",
+    "warp.nii.gz",
+    "inverse_warp.nii.gz",
+    "jacobian.nii.gz",
+    "warped_labels.nii.gz",
+    "velocity.safetensors",
+    "result.json",
+    "report.html",
+)
 #: A full disk and a full quota; Windows has no quota of this kind.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 

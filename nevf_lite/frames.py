@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import nibabel as nib
 import numpy as np
 import torch
+from nibabel.orientations import apply_orientation
 from torch import Tensor
 
 from nevf_lite.config import Config
-from nevf_lite.grid import downsample
+from nevf_lite.grid import downsample_seen
 from nevf_lite.io import load_labels
+from nevf_lite.memory import check_memory
 from nevf_lite.parts import Affine, Part
 from nevf_lite.space import Grid
 from nevf_lite.transform import Transform
@@ -48,8 +50,14 @@ class Frame:
         config: Config,
         fixed_mask=None,
         moving_mask=None,
+        *,
+        device: torch.device | None = None,
     ) -> Frame:
-        """Choose the lattice and bring everything onto it. Raises ValueError where none will do."""
+        """Choose the lattice and bring everything onto it.
+
+        device: where the optimisation will run; before anything of that size is made, its memory
+        is checked. Raises ValueError where no lattice will do, MemoryError where it would not fit.
+        """
         fixed_grid, moving_grid = Grid.of(fixed), Grid.of(moving)
         _check_grids(fixed_grid, moving_grid)
         notes: list[str] = []
@@ -62,11 +70,12 @@ class Frame:
         whole = fixed_grid.canonical()[0]
         spacing = choose_spacing(config.spacing, fixed_grid)
         fine_spacing = max(spacing / 2, min(moving_grid.spacing))
-        fixed_scale, moving_scale = _intensity_range(fixed), _intensity_range(moving)
+        fixed_source, moving_source = _Source.of(fixed), _Source.of(moving)
 
         fine = whole.at_spacing(fine_spacing)
-        seen = _head(moving, moving_scale, read, fine)
-        own = _head(fixed, fixed_scale, Transform.identity(fixed_grid), fine)
+        still = Transform.identity(fixed_grid)
+        seen = moving_source.head(read, fine)
+        own = fixed_source.head(still, fine)
         _check_overlap(own, seen, notes)
         box = _crop(whole, fine, own | seen, MARGIN * spacing)
 
@@ -76,16 +85,19 @@ class Frame:
                 f"spacing: at {spacing:g} mm the box of the fixed image is only {work.shape} "
                 "voxels; choose a smaller spacing"
             )
+        if device is not None:
+            check_memory(config, work.shape, device)
         native = box.with_shape(
             tuple(max(a, b) for a, b in zip(box.shape, work.shape, strict=True))
         )
-        tensors: dict[str, Tensor | None] = {
-            "fixed": _onto(fixed, fixed_scale, Transform.identity(fixed_grid), box, work),
-            "moving": _onto(moving, moving_scale, read, box.at_spacing(fine_spacing), work),
-            "initial": None,
-            "fixed_mask": _mask_onto(fixed_mask, "fixed_mask", fixed_grid, (), work),
-            "moving_mask": _mask_onto(moving_mask, "moving_mask", moving_grid, read.parts, work),
-        }
+        tensors: dict[str, Tensor | None] = {"initial": None}
+        for name, source, mask, through, lattice in (
+            ("fixed", fixed_source, fixed_mask, still, box),
+            ("moving", moving_source, moving_mask, read, box.at_spacing(fine_spacing)),
+        ):
+            counts = _mask_onto(mask, f"{name}_mask", through, lattice)
+            image = torch.from_numpy(source.onto(through, lattice))[None, None]
+            tensors[name], tensors[f"{name}_mask"] = downsample_seen(image, counts, work.shape)
         if bends:
             initial = Transform(after[:bends], fixed_grid, fixed_grid)
             tensors["initial"] = initial.voxel_displacement(work)
@@ -131,30 +143,45 @@ def _check_grids(fixed: Grid, moving: Grid) -> None:
             raise ValueError(f"{name}: wanted at least 8 voxels along each axis, got {grid.shape}")
 
 
-def _intensity_range(image: nib.Nifti1Image) -> tuple[float, float]:
-    """What becomes 0 and 1: robust against a few very bright or dark voxels."""
-    data = image.get_fdata(dtype=np.float32)
-    low = float(np.percentile(data, 0.1))
-    bright = data[data > low]
-    high = float(np.percentile(bright, 99.9)) if bright.size else float(data.max())
-    return (low, high) if high > low else (float(data.min()), float(data.max()))
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """An image's data and grid, its axes turned to lie closest to RAS+, and what is 0 and 1 in it.
+
+    Flipped copies of an image are then the same numbers in the same places, and the rounding of
+    each interpolation is the same too.
+    """
+
+    data: np.ndarray
+    grid: Grid
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, image: nib.Nifti1Image) -> _Source:
+        """The range is robust against a few very bright or dark voxels."""
+        data, grid = _turned(image)
+        data = np.ascontiguousarray(data, dtype=np.float32)
+        low = float(np.percentile(data, 0.1))
+        bright = data[data > low]
+        high = float(np.percentile(bright, 99.9)) if bright.size else float(data.max())
+        if high <= low:
+            low, high = float(data.min()), float(data.max())
+        return cls(data, grid, low, high)
+
+    def onto(self, read: Transform, lattice: Grid) -> np.ndarray:
+        """The image in [0, 1], read through a transform at the points of a lattice."""
+        scaled = np.clip((self.data - self.low) / (self.high - self.low), 0, 1)
+        return read.pull_back(scaled, self.grid, lattice)
+
+    def head(self, read: Transform, lattice: Grid) -> np.ndarray:
+        """Where there is something to see: brighter than 2 % of the range."""
+        bright = self.data > self.low + 0.02 * (self.high - self.low)
+        return read.pull_back(bright, self.grid, lattice) > 0.5
 
 
-def _onto(
-    image: nib.Nifti1Image, scale: tuple[float, float], read: Transform, fine: Grid, work: Grid
-) -> Tensor:
-    """The image in [0, 1], read through a transform on a fine lattice, then on the working one."""
-    low, high = scale
-    data = np.clip((image.get_fdata(dtype=np.float32) - low) / (high - low), 0, 1)
-    sampled = read.pull_back(data, Grid.of(image), fine)
-    return downsample(torch.from_numpy(sampled)[None, None], work.shape)
-
-
-def _head(image, scale, read: Transform, fine: Grid) -> np.ndarray:
-    """Where there is something to see: brighter than 2 % of the range."""
-    low, high = scale
-    bright = image.get_fdata(dtype=np.float32) > low + 0.02 * (high - low)
-    return read.pull_back(bright, Grid.of(image), fine) > 0.5
+def _turned(image: nib.Nifti1Image) -> tuple[np.ndarray, Grid]:
+    grid, change = Grid.of(image).canonical()
+    return apply_orientation(np.asarray(image.dataobj), change), grid
 
 
 def _check_overlap(fixed: np.ndarray, moving: np.ndarray, notes: list[str]) -> None:
@@ -185,14 +212,14 @@ def _crop(whole: Grid, fine: Grid, head: np.ndarray, margin: float) -> Grid:
     return Grid(tuple(b - a + 1 for a, b in zip(first, last, strict=True)), affine)
 
 
-def _mask_onto(mask, name: str, grid: Grid, parts: tuple[Part, ...], work: Grid) -> Tensor | None:
+def _mask_onto(mask, name: str, read: Transform, lattice: Grid) -> Tensor | None:
+    """1 at the points of a lattice that lie wholly within a mask: (1, 1, *shape), or None."""
     if mask is None:
         return None
-    labels = load_labels(mask, name)
-    inside = np.asarray(labels.dataobj) != 0
-    sampled = Transform(parts, grid, grid).pull_back(inside, Grid.of(labels), work)
-    if not (sampled > 0.5).any():
+    labels, grid = _turned(load_labels(mask, name))
+    inside = read.pull_back(labels != 0, grid, lattice) > 0.999
+    if not inside.any():
         raise ValueError(
             f"{name}: it is empty where the images are; check that it is on their grid"
         )
-    return torch.from_numpy(sampled)[None, None]
+    return torch.from_numpy(inside.astype(np.float32))[None, None]

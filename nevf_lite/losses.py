@@ -152,7 +152,9 @@ class NMI:
             fixed_bins = fixed_bins * weight.expand_as(self.fixed).reshape(-1, 1)
         joint = fixed_bins.T @ moving_bins
         joint = joint / joint.sum().clamp_min(1e-12)
-        return 2 - (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint).clamp_min(1e-12)
+        return 2 - (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint).clamp_min(
+            1e-12
+        )
 
 
 def _entropy(p: Tensor) -> Tensor:

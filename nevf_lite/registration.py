@@ -24,7 +24,6 @@ from nevf_lite.fields import VelocityField
 from nevf_lite.frames import Frame, choose_device
 from nevf_lite.grid import sparse_shape
 from nevf_lite.io import load_image
-from nevf_lite.memory import check_memory
 from nevf_lite.optimise import fit, level_shape
 from nevf_lite.parts import Velocity
 from nevf_lite.space import Grid
@@ -111,9 +110,8 @@ def register(
     elif init is not None and not isinstance(init, Transform):
         init = Transform.load(init)
 
-    frame = Frame.settle(fixed, moving, init, config, fixed_mask, moving_mask)
+    frame = Frame.settle(fixed, moving, init, config, fixed_mask, moving_mask, device=place)
     config = replace(config, spacing=frame.spacing)
-    check_memory(config, frame.work.shape, place)
     field_to_go_on = None if resume is None else _field_of(resume, frame).to(place)
     inputs = {name: None if t is None else t.to(place) for name, t in frame.tensors.items()}
     timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -14,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nevf_lite.evaluation import LabelScores, score_deformation, score_labels
-from nevf_lite.files import disk_errors
+from nevf_lite.evaluation import LabelScores, finite, score_deformation, score_labels
+from nevf_lite.files import RESULT_FILES, disk_errors
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.io import make_image, save_image, write_displacement
 from nevf_lite.registration import Registration
@@ -33,6 +32,7 @@ def save_result(
     moving_labels=None,
     labels: Iterable[int] | None = None,
     label_names: Mapping[int, str] | None = None,
+    metrics: Mapping[str, float] | None = None,
     title: str = "Registration",
     command: str = "",
 ) -> dict:
@@ -44,9 +44,11 @@ def save_result(
     velocity.safetensors: the transform itself. jacobian.nii.gz: det of the map, on the fixed grid.
     report.html, result.json; and warped_labels.nii.gz where labels are given.
 
-    fixed_labels, moving_labels, labels, label_names: see `evaluation.score_labels`. command: what
-    repeats this, for the report. Everything is written beside the folder first and moved into it
-    when all of it is there. Raises ValueError for labels that do not fit, OSError for a full disk.
+    fixed_labels, moving_labels, labels, label_names: see `evaluation.score_labels`. metrics: more
+    numbers to record. command: what repeats this, for the report. Everything is written to a hidden
+    place in the folder first and moved when all of it is there; an earlier result is replaced, and
+    whatever else the folder holds stays. Raises ValueError for labels that do not fit, OSError
+    for a full disk.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
@@ -56,21 +58,33 @@ def save_result(
         scores = score_labels(
             registration.transform, fixed_labels, moving_labels, labels, label_names
         )
-    document = _document(registration, scores, command)
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as staging:
-            _write_files(Path(staging), registration, scores, document, title, command)
-            folder.mkdir(exist_ok=True)
-            for file in sorted(Path(staging).iterdir()):
-                shutil.move(file, folder / file.name)
+    document = _document(registration, scores, dict(metrics or {}), command)
+    is_new = not folder.exists()
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
+                _write_files(Path(staging), registration, scores, document, title, command)
+                for name in RESULT_FILES:
+                    if (Path(staging) / name).exists():
+                        os.replace(Path(staging) / name, folder / name)
+                    else:  # of an earlier result, and no longer true
+                        (folder / name).unlink(missing_ok=True)
+    except BaseException:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     return document
 
 
-def _document(registration: Registration, scores: LabelScores | None, command: str) -> dict:
+def _document(
+    registration: Registration,
+    scores: LabelScores | None,
+    metrics: dict[str, float],
+    command: str,
+) -> dict:
     """result.json: all that is needed to repeat the run, and what came of it."""
-    transform = registration.transform
-    metrics = score_deformation(transform)
+    metrics |= score_deformation(registration.transform)
     last = registration.history[-1] if registration.history else {}
     metrics["similarity"] = last.get("similarity")
     document = {
@@ -89,17 +103,8 @@ def _document(registration: Registration, scores: LabelScores | None, command: s
     }
     if scores is not None:
         metrics.update(scores.summary())
-        document["dice"] = {
-            str(label): {
-                "name": scores.names.get(label, str(label)),
-                "before": scores.dice_before.get(label),
-                "after": value,
-                "hd95_before_mm": _finite(scores.hd95_before.get(label)),
-                "hd95_after_mm": _finite(scores.hd95_after.get(label)),
-            }
-            for label, value in scores.dice_after.items()
-        }
-    document["metrics"] = {name: _finite(value) for name, value in metrics.items()}
+        document["dice"] = scores.table()
+    document["metrics"] = {name: finite(value) for name, value in metrics.items()}
     return document
 
 
@@ -172,8 +177,3 @@ def jacobian_map(transform: Transform) -> np.ndarray:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide the numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows no NaN."""
-    return None if value is None or not np.isfinite(value) else float(value)

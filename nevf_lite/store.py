@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from nevf_lite.fields import SirenField, VelocityField, VoxelField
 from nevf_lite.files import atomic, existing_file
@@ -37,7 +37,7 @@ def save_transform(transform: Transform, path: str | os.PathLike) -> None:
     # one key: safetensors writes several in an order that changes from run to run
     metadata = {"transform": json.dumps(chain, sort_keys=True)}
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def load_transform(path: str | os.PathLike) -> Transform:

@@ -17,7 +17,7 @@ def pytest_configure(config) -> None:
 
 @pytest.fixture(scope="session")
 def nevf_data() -> Path:
-    """The folder of real brains: NEVF_DATA, else ../shared/data beside the repository, else skip."""
+    """The folder of real brains: NEVF_DATA, or ../shared/data beside the repository; or skip."""
     named = os.environ.get("NEVF_DATA")
     folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():

@@ -82,6 +82,7 @@ def survives(path: Path, load) -> None:
 @FUZZ
 @given(damage=DAMAGE, cut=st.none() | st.integers(0, 2100))
 @example(damage=[(40, 7)], cut=None)
+@example(damage=[(43, 8), (45, 8)], cut=None)  # dim: 135 MB
 @example(damage=[(70, 0), (71, 8)], cut=None)  # datatype: float128
 @example(damage=[(108, 0), (109, 0), (110, 128), (111, 127)], cut=None)  # vox_offset: infinity
 @example(damage=[(110, 128), (111, 207)], cut=None)  # vox_offset: far below zero

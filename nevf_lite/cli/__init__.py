@@ -1,0 +1,71 @@
+"""`nevf`: the command line. Each command has a page of its own; heavy imports wait inside them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from nevf_lite import __version__
+from nevf_lite.cli import apply, data, demo, evaluate, info, register
+from nevf_lite.cli.terminal import Command, Nevf, debugging
+
+__all__ = ["app", "main"]
+
+EXAMPLES = """Examples:
+  nevf demo
+  nevf register fixed.nii.gz moving.nii.gz -o result
+  nevf apply result moving_labels.nii.gz -o labels_on_fixed.nii.gz
+
+Each command explains itself: nevf register --help"""
+
+app = typer.Typer(
+    name="nevf",
+    cls=Nevf,
+    help="Register brain images with a neural velocity field: smooth, invertible, in millimetres.",
+    epilog=EXAMPLES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=True,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _whole(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"nevf {__version__}")
+        raise typer.Exit()
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+for _panel, _page, _names in (
+    ("Register", register, ("register",)),
+    ("Register", demo, ("demo",)),
+    ("Use a result", apply, ("apply", "invert", "compose")),
+    ("Use a result", evaluate, ("evaluate",)),
+    ("Machine and data", info, ("info",)),
+):
+    for _name in _names:
+        app.command(cls=Command, rich_help_panel=_panel, epilog=_page.EXAMPLES[_name])(
+            getattr(_page, _name)
+        )
+app.add_typer(data.app, name="data", rich_help_panel="Machine and data")
+
+
+def main() -> None:
+    """The console script `nevf`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions and not debugging():
+        warnings.simplefilter("ignore")  # libraries talk to programmers, not to users
+    app(prog_name="nevf")
