@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from nevf_lite.fetch import fetch
-from nevf_lite.prepare import prepare
+from nevf_lite.data.fetch import fetch
+from nevf_lite.data.prepare import prepare
 
 
 def run_fetch(name: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nevf_lite.files import RESULT_FILES
 
-TABLES = Path(__file__).parents[1] / "tables"
+TABLES = Path(__file__).parents[1] / "data" / "tables"
 LABEL_NAMES_HELP = (
     "Their names: a table with columns index and name, a FreeSurfer colour table, or one of "
     "mindboggle, oasis, neurite."

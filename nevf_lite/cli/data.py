@@ -86,7 +86,7 @@ def fetch(
     weights.
     """
     from nevf_lite.data import DATASETS
-    from nevf_lite.fetch import fetch as bring
+    from nevf_lite.data.fetch import fetch as bring
 
     def agree(plan: str) -> bool:
         typer.echo(plan, err=True)
@@ -124,7 +124,7 @@ def prepare(
 
     As in the paper: 1 mm, aligned to MNI152, cropped, intensities normalised.
     """
-    from nevf_lite.prepare import prepare as make
+    from nevf_lite.data.prepare import prepare as make
 
     files = make(name, archive=archive, own_affine=own_affine, progress=not quiet)
     typer.echo(f"{len(files)} images in {files[0].parent}")

@@ -250,7 +250,7 @@ def test_data_fetch_shows_the_plan_and_asks(monkeypatch, tmp_path):
 
 def test_data_prepare_counts_what_it_made(monkeypatch, tmp_path):
     """The options go to `prepare`, and the folder comes out."""
-    from nevf_lite import prepare
+    from nevf_lite.data import prepare
 
     def make(name, **options):
         assert (name, options["archive"], options["own_affine"]) == ("neurite", Path("a.tar"), True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nevf_lite import data
-from nevf_lite.catalogue import DATASETS, DKT31, cache_folder, find_weights
 from nevf_lite.data import available, load_pair, split
+from nevf_lite.data.catalogue import DATASETS, DKT31, cache_folder, find_weights
 from nevf_lite.metrics import mean_dice
 from nevf_lite.space import Grid
 

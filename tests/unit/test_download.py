@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from local_server import always, cut_after, running
 
-from nevf_lite.archives import RemoteFile, download_member, unpack
-from nevf_lite.download import DownloadError, download, file_digests
+from nevf_lite.data.archives import RemoteFile, download_member, unpack
+from nevf_lite.data.download import DownloadError, download, file_digests
 
 BODY = os.urandom(300_000)
 QUICK = {"progress": False, "pause": 0.0}
@@ -113,7 +113,7 @@ def test_answers_that_are_no_file(server, tmp_path, trouble, words):
 
 def test_a_server_that_does_not_answer(server, tmp_path, monkeypatch):
     """Silence ends after the timeout; a refused connection too."""
-    import nevf_lite.download as module
+    import nevf_lite.data.download as module
 
     monkeypatch.setattr(module, "TIMEOUT", (0.2, 0.2))
     server.troubles = [lambda *request: time.sleep(0.6)]

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from local_server import running
 
-from nevf_lite import fetch as fetching
-from nevf_lite.catalogue import DATASETS, find_weights
+from nevf_lite.data import fetch as fetching
 from nevf_lite.data import load_pair
-from nevf_lite.download import DownloadError
-from nevf_lite.fetch import SOURCES, fetch, plan
-from nevf_lite.prepare import prepare
-from nevf_lite.simulate import MNI_BOX
+from nevf_lite.data.catalogue import DATASETS, find_weights
+from nevf_lite.data.download import DownloadError
+from nevf_lite.data.fetch import SOURCES, fetch, plan
+from nevf_lite.data.prepare import prepare
+from nevf_lite.data.simulate import MNI_BOX
 from nevf_lite.space import Grid
 
 QUIET = {"progress": False, "pause": 0.0}
@@ -263,7 +263,7 @@ def test_published_checksums_of_the_real_sources():
 @pytest.mark.parametrize("number", [0, 1])
 def test_pinned_weights_are_the_ones_we_know(nevf_data, number):
     """The pinned checksum belongs to the file that the network tests use."""
-    from nevf_lite.download import file_digests
+    from nevf_lite.data.download import file_digests
 
     source = SOURCES["weights"][number]
     path = nevf_data.parent / "weights" / source.file

@@ -19,9 +19,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from nevf_lite.archives import unpack
-from nevf_lite.catalogue import cache_folder
-from nevf_lite.fetch import SOURCES, folder_of
+from nevf_lite.data.archives import unpack
+from nevf_lite.data.catalogue import cache_folder
+from nevf_lite.data.fetch import SOURCES, folder_of
 from nevf_lite.files import atomic
 from nevf_lite.io import load_image, load_labels, save_image
 from nevf_lite.space import Grid
@@ -46,7 +46,7 @@ def prepare(
     """Make a fetched dataset ready for load_pair; subjects that are ready are left alone.
 
     name: "mindboggle", "neurite" or "neurite2d". archive: the file, if it was not fetched with
-        :func:`~nevf_lite.fetch.fetch`. own_affine: align Mindboggle's brains to the ICBM-152
+        `fetch.fetch`. own_affine: align Mindboggle's brains to the ICBM-152
         template here, instead of using the affine alignment that Mindboggle publishes.
     Returns the folder's image files. Raises ValueError for an unknown name or a damaged archive,
     FileNotFoundError where nothing has been fetched.
@@ -108,7 +108,7 @@ def _mindboggle(
     archive: Path, staged: Path, folder: Path, progress: bool, own_affine: bool
 ) -> list[Path]:
     """Crop to the paper's box, on the owners' affine alignment to MNI152 or on our own."""
-    from nevf_lite.simulate import MNI_BOX, template
+    from nevf_lite.data.simulate import MNI_BOX, template
 
     _unpack_subjects(archive, staged, MINDBOGGLE, most_bytes=4_000_000_000)
     rows = _rows(TABLES / "mindboggle.tsv")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from nevf_lite.download import (
+from nevf_lite.data.download import (
     PIECE,
     TIMEOUT,
     DownloadError,
@@ -105,7 +105,7 @@ def download_member(
     """Bring one member of a .zip on a web server to `path`, resumed like any other download.
 
     member: the end of its name in the archive. checksum, trust, options: for
-    :func:`~nevf_lite.download.download`. What comes is compared with the archive's CRC-32 as well.
+    `download.download`. What comes is compared with the archive's CRC-32 as well.
     Raises DownloadError.
     """
     part = path.with_name(path.name + ".part")

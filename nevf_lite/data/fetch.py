@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nevf_lite.archives import RemoteFile, download_member, unpack
-from nevf_lite.catalogue import DATASETS, cache_folder
-from nevf_lite.download import DownloadError, check, download
+from nevf_lite.data.archives import RemoteFile, download_member, unpack
+from nevf_lite.data.catalogue import DATASETS, cache_folder
+from nevf_lite.data.download import DownloadError, check, download
 
 _MGH = "https://surfer.nmr.mgh.harvard.edu/ftp/data/neurite/data/"
 _GITHUB = "https://raw.githubusercontent.com/"
@@ -26,7 +26,7 @@ class Source:
     """One file to fetch.
 
     file: its name in the cache. urls: where it is, tried in this order. size: bytes, for the plan.
-    checksum: as :func:`~nevf_lite.download.download` wants it; empty where no owner publishes one.
+    checksum: as `download.download` wants it; empty where no owner publishes one.
     member: the file is this member of the .zip at the address. headers: for the request.
     """
 
@@ -145,7 +145,7 @@ def fetch(
 
     name: "mindboggle", "neurite", "neurite2d", "sample" (whose files come out ready to load) or
         "weights". confirm: shown the plan; nothing is fetched unless it returns True. url: another
-        address of the same file. trust, progress, pause: see :func:`~nevf_lite.download.download`.
+        address of the same file. trust, progress, pause: see `download.download`.
     Returns the files, none if not confirmed. Raises ValueError for an unknown name, DownloadError.
     """
     sources = _sources(name)
@@ -191,7 +191,7 @@ def _first_that_works(urls: tuple[str, ...], path: Path, options: dict) -> Path:
 
 def _fetch_sample(url: str, trust: bool, progress: bool) -> list[Path]:
     """The first two whole subjects of the neurite-OASIS archive, made ready to load."""
-    from nevf_lite.prepare import NEURITE_3D, prepare_neurite
+    from nevf_lite.data.prepare import NEURITE_3D, prepare_neurite
 
     subjects: dict[str, set[str]] = {}
 

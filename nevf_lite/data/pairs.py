@@ -20,7 +20,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from nevf_lite.catalogue import DATASETS, Dataset, data_folders
+from nevf_lite.data.catalogue import DATASETS, Dataset, data_folders
 from nevf_lite.grid import downsample
 from nevf_lite.io import load_image, load_labels
 from nevf_lite.space import Grid
@@ -215,7 +215,7 @@ def _read(
 def _simulated(
     described: Dataset, fixed, moving, spacing: float | None, seed: int, ndim: int
 ) -> Pair:
-    from nevf_lite.simulate import LABEL_NAMES, PROTOCOL, simulate
+    from nevf_lite.data.simulate import LABEL_NAMES, PROTOCOL, simulate
 
     if fixed is not None or moving is not None:
         raise ValueError("fixed, moving: a simulated pair has no subjects; choose it by seed")
