@@ -10,7 +10,12 @@ this order; what deals with files and millimetres in `registration` and `transfo
 from __future__ import annotations
 
 import importlib
+import os
 from importlib.metadata import PackageNotFoundError, version
+
+# Read by OpenMP when torch is loaded. By default its idle threads spin, which takes the cores from
+# the threads of our own kernels: an iteration on two busy cores takes three times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     __version__ = version("nevf-lite")

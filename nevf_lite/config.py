@@ -57,7 +57,7 @@ class Config:
     field: str = "siren"
     width: int = 128
     depth: int = 5
-    omega: float = 30.0
+    omega: float = 10.0
     scale: float = 1.0
     integrator: str = "squaring"
     squarings: int = 7
@@ -139,6 +139,7 @@ PRESETS = {
         levels=(Level(1, 300, step=3, lr=1e-4),),
         spacing=None,
         width=512,
+        omega=30.0,
         scale=10.0,
         margin=0.0,
         smooth=0.1,

@@ -103,7 +103,7 @@ class Velocity:
         """The same flow integrated at another resolution: the field is continuous."""
         return replace(self, grid=self.grid.with_shape(shape))
 
-    @property
+    @cached_property
     def inverse(self) -> Velocity:
         return replace(self, sign=-self.sign)
 

@@ -31,7 +31,8 @@ class Grid:
             raise ValueError(f"shape: a grid has 2 or 3 axes, got {self.shape}")
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise ValueError("affine: wanted a finite 4x4 matrix from voxels to millimetres")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        steps = np.linalg.norm(affine[:3, :3], axis=0)
+        if abs(np.linalg.det(affine[:3, :3])) <= 1e-9 * steps.prod():
             raise ValueError("affine: it is singular, so voxels have no volume; repair the header")
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         object.__setattr__(self, "affine", affine)

@@ -8,6 +8,7 @@ are warped onto the fixed grid by looking up, for each fixed voxel, where the ma
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -216,11 +217,26 @@ def _nearest_label(volume: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _onehot_label(volume: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The label with the most linear weight; at a tie the smaller label."""
-    best_weight = np.zeros(positions.shape[1:], np.float32)
-    best = np.zeros(positions.shape[1:], volume.dtype)
-    for label in np.unique(volume):
-        weight = _torch_sample((volume == label).astype(np.float32), positions, "linear")
-        better = weight > best_weight + 1e-6
-        best[better], best_weight[better] = label, weight[better]
+    """The label with the most linear weight; at a tie the smaller label.
+
+    Only the corners of the cell a position lies in have weight, so instead of interpolating every
+    label's mask, each corner's label is given the weights of all corners that agree with it.
+    """
+    low = np.floor(positions).astype(np.int64)
+    part = (positions - low).astype(np.float32)
+    limits = np.reshape(volume.shape, (-1, *[1] * (low.ndim - 1)))
+    labels, weights = [], []
+    for corner in itertools.product((0, 1), repeat=volume.ndim):
+        index = low + np.reshape(corner, limits.shape)
+        inside = ((index >= 0) & (index < limits)).all(axis=0)
+        labels.append(np.where(inside, volume[tuple(np.clip(index, 0, limits - 1))], 0))
+        weights.append(np.prod([p if c else 1 - p for c, p in zip(corner, part, strict=True)], 0))
+    best, most = labels[0], np.zeros_like(weights[0])
+    for label in labels:
+        total = sum(
+            np.where(other == label, w, 0) for other, w in zip(labels, weights, strict=True)
+        )
+        tied = np.abs(total - most) <= 1e-6
+        better = np.where(tied, label < best, total > most)
+        best, most = np.where(better, label, best), np.where(better, total, most)
     return best

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
+from fits import PINNED
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from synthetic import affine_of, rotation
 
@@ -13,9 +14,7 @@ from nevf_lite.config import Config, Level
 from nevf_lite.registration import register
 from nevf_lite.space import Grid
 
-CONFIG = Config(
-    levels=(Level(2, 15, lr=3e-3, window=7), Level(1, 15, lr=3e-3)), width=32, depth=3, smooth=0.02
-)
+CONFIG = Config(levels=(Level(2, 15, lr=3e-3, window=7), Level(1, 15, lr=3e-3)), width=32, **PINNED)
 LONG = replace(CONFIG, levels=(Level(2, 40, lr=2e-3, window=7), Level(1, 20, lr=2e-3)), width=64)
 FEW = replace(CONFIG, levels=(Level(1, 3, lr=3e-3),))
 

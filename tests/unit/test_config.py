@@ -23,7 +23,9 @@ def test_paper_preset_is_the_papers():
     (level,) = paper.levels
     assert (level.step, level.window, level.iterations, level.factor) == (3, 9, 300, 1)
     assert (paper.squarings, paper.jacobian, paper.smooth) == (7, 100, 0.1)
-    assert (paper.depth, paper.width, paper.order) == (5, 512, "upsample-integrate")
+    assert (paper.depth, paper.width, paper.omega) == (5, 512, 30)
+    assert (paper.order, paper.integrator) == ("upsample-integrate", "squaring")
+    assert (paper.margin, paper.decay, paper.smooth_target) == (0, 1, "displacement")
     assert paper.spacing is None and level.lr == 1e-4 and paper.similarity == "lncc"
     assert paper.patience >= level.iterations  # the paper stops by count
 

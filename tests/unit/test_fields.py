@@ -14,7 +14,7 @@ both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
 
 def siren(shape, **settings) -> SirenField:
     torch.manual_seed(0)
-    return SirenField(shape, **{"width": 32, "depth": 3, **settings})
+    return SirenField(shape, **{"width": 32, "depth": 3, "omega": 30.0, **settings})
 
 
 def loud(field: SirenField) -> SirenField:

@@ -104,6 +104,7 @@ def test_inverse_of_the_inverse_is_the_transform(name):
     """exp(-v) twice is exp(v), to the byte; grids change places and come back."""
     transform = chain(name)
     twice = transform.inverse.inverse
+    assert transform.inverse.parts[-1] is transform.inverse.parts[-1]  # integrated once, not anew
     assert (twice.fixed, twice.moving) == (transform.fixed, transform.moving)
     assert transform.inverse.fixed == transform.moving
     np.testing.assert_allclose(twice.displacement(), transform.displacement(), atol=1e-5)
