@@ -190,7 +190,7 @@ def everything(name: str) -> str:
     return name.replace("/", "_").lstrip("._")
 
 
-@pytest.mark.parametrize("name", ["../../escape", "a/../../escape", "/tmp/escape", "C:\\escape"])
+@pytest.mark.parametrize("name", ["../../escape", "a/../../escape", "/usr/escape", "C:\\escape"])
 def test_names_that_point_out_of_the_folder_are_refused(tmp_path, name):
     """An archive that tries this is not what it says: it is refused, and nothing escapes."""
     (tmp_path / "bad.tar").write_bytes(tar_of((name, b"x")))
