@@ -136,7 +136,12 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
         ahead[j] = slice(1, None)
         step = displacement[(..., *ahead)] - displacement[(..., *corner)]
         rows.append([step[:, i] + (1.0 if i == j else 0.0) for i in range(ndim)])
-    if ndim == 2:
+    return determinant(rows)
+
+
+def determinant(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    """det of a 2x2 or 3x3 matrix at every voxel; rows[j][i]: (N, ...). Returns (N, ...)."""
+    if len(rows) == 2:
         (a, b), (c, d) = rows
         return a * d - b * c
     (a, b, c), (d, e, f), (g, h, i) = rows

@@ -17,7 +17,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from nevf_lite.integrate import compose
+from nevf_lite.integrate import compose, determinant
 from nevf_lite.readers import as_numpy
 from nevf_lite.space import Grid
 
@@ -128,13 +128,13 @@ def folds(displacement: Tensor) -> Folds:
             f"axis, got {tuple(u.shape)}"
         )
     turned, volume = None, 0.0
-    for determinant in _simplices(u):
-        folded = determinant <= 0
+    for signed in _simplices(u):
+        folded = signed <= 0
         if turned is None:  # the first are the forward differences
             forward, turned = float(folded.double().mean()), folded
         turned = turned | folded
         # a determinant is ndim! volumes of its simplex, and the cell is tiled twice
-        volume -= float(determinant.clamp(max=0).sum(dtype=torch.float64)) / (2 * factorial(ndim))
+        volume -= float(signed.clamp(max=0).sum(dtype=torch.float64)) / (2 * factorial(ndim))
     inner = (..., *[slice(1, -1)] * ndim)
     slopes = torch.gradient(u, dim=tuple(range(2, ndim + 2)))
     central = _determinant([_plus_one(g[inner], axis) for axis, g in enumerate(slopes)]) <= 0
@@ -266,8 +266,4 @@ def _plus_one(slope: Tensor, axis: int) -> Tensor:
 
 def _determinant(rows: list[Tensor]) -> Tensor:
     """det of two or three vectors (N, ndim, ...), as (N, ...)."""
-    if len(rows) == 2:
-        (a, b), (c, d) = (row.unbind(1) for row in rows)
-        return a * d - b * c
-    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(1) for row in rows)
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return determinant([row.unbind(1) for row in rows])
