@@ -82,11 +82,15 @@ class Picture(Figure):
     alt: str = ""
     kind: str = "webp"
 
+    def html(self) -> str:
+        """An `<img>` with its description that needs no other file."""
+        alt = html.escape(self.alt)
+        return f'<img alt="{alt}" src="{data_uri(self)}" style="max-width:100%">'
+
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        img = f'<img alt="{html.escape(self.alt)}" src="{data_uri(self)}" style="max-width:100%">'
-        display({"text/html": img, "text/plain": f"<Picture: {self.alt}>"}, raw=True)
+        display({"text/html": self.html(), "text/plain": f"<Picture: {self.alt}>"}, raw=True)
 
 
 def styled(draw: Callable[..., Picture]) -> Callable[..., Picture]:

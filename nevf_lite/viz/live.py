@@ -1,0 +1,57 @@
+"""Live panels: change a parameter, see the picture change. Without a kernel the picture stays.
+
+explore(draw, amplitude=[2, 4, 8, 12], squarings=range(9))
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from nevf_lite.viz.style import Picture
+
+
+def explore(
+    draw: Callable[..., Picture],
+    start: Mapping[str, object] | None = None,
+    **choices: Sequence,
+) -> None:
+    """A slider for each parameter of `draw`, under the picture that it returns.
+
+    draw: called with one value of each parameter by name; returns a `Picture`. choices: parameter
+    to the values it may take, in order. start: the values to begin with; by default the middle
+    ones. The first picture is shown as an ordinary output, so a page that was rendered, or a
+    machine without ipywidgets, shows it too. Raises ValueError for a start that is no choice.
+    """
+    from IPython.display import HTML, display
+
+    values = {name: list(options)[len(options) // 2] for name, options in choices.items()}
+    values |= start or {}
+    for name, value in values.items():
+        if name not in choices or value not in choices[name]:
+            raise ValueError(f"{name}: wanted one of {list(choices.get(name, ()))}, got {value!r}")
+    shown = display(HTML(draw(**values).html()), display_id=True)
+    try:
+        import ipywidgets
+    except ModuleNotFoundError:
+        return
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=list(options),
+            value=values[name],
+            description=name.replace("_", " "),
+            continuous_update=False,
+        )
+        for name, options in choices.items()
+    }
+    took = ipywidgets.Label()
+
+    def redraw(_change) -> None:
+        started = time.perf_counter()
+        picture = draw(**{name: slider.value for name, slider in sliders.items()})
+        shown.update(HTML(picture.html()))
+        took.value = f"{time.perf_counter() - started:.2f} s"
+
+    for slider in sliders.values():
+        slider.observe(redraw, names="value")
+    display(ipywidgets.VBox([*sliders.values(), took]))
