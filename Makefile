@@ -7,11 +7,14 @@ STAMP = $(VENV)/.installed
 # was downloaded, otherwise the embedded one.
 NEVF_DATA ?= $(wildcard $(abspath ../shared/data))
 export NEVF_DATA
+PARALLEL = -n 2 --dist loadfile -q
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo book notebooks test lint bench clean
 
 help:
 	@echo "make demo   register two brains, print Dice before and after, write a report"
+	@echo "make book   build the book and say which file to open"
+	@echo "make notebooks  run the chapters again and store what they show"
 	@echo "make test   run every check"
 	@echo "make lint   style only"
 	@echo "make bench  seconds per iteration and peak memory at 4, 2 and 1 mm"
@@ -29,9 +32,23 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Quick tests first, on both cores with one thread each; then the long ones with both cores each.
+# Strict: a warning is an error. Everything is read anew, since what was read before would not warn
+# again. Notebooks are shown as they were committed.
+book: $(STAMP)
+	$(BIN)/jupyter-book build . -W -n --keep-going --all
+	@echo "open $(abspath _build/html/index.html)"
+
+# Runs the chapters and stores what they show; `make book` and the tests take them as they are.
+notebooks: $(STAMP)
+	$(BIN)/python book/execute.py
+
+# Quick tests first, then the chapters cell by cell, each on both cores with one thread a worker;
+# then the finished book in a browser; then the long ones with both cores each.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest tests/unit tests/parity tests/real -m "not slow" $(PARALLEL)
+	$(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PARALLEL)
+	$(MAKE) book
+	$(BIN)/python -m pytest tests/book -m "not slow" -n 2 -q
 	$(BIN)/python -m pytest -m slow -q --durations=10
 
 bench: $(STAMP)

@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-#: All that a result folder may hold; the warped labels only where labels were given.
+#: All that a result folder may hold; the warped labels only where labels were given,
+#: the view only where `nevf view` was asked for it.
 RESULT_FILES = (
     "warped.nii.gz",
     "warp.nii.gz",
@@ -19,6 +20,7 @@ RESULT_FILES = (
     "velocity.safetensors",
     "result.json",
     "report.html",
+    "view.html",
 )
 #: A full disk and a full quota; Windows has no quota of this kind.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}

@@ -61,6 +61,12 @@ class Registration:
 
         return save_result(self, folder, **extra)
 
+    def view(self):
+        """The deformation to turn and to play, in a notebook or a page; see `viz.viewer`."""
+        from nevf_lite.viz.viewer import DeformationViewer
+
+        return DeformationViewer(self.transform, self.moving, self.fixed)
+
 
 def register(
     fixed,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nevf_lite import __version__
-from nevf_lite.cli import apply, data, demo, evaluate, info, register
+from nevf_lite.cli import apply, data, demo, evaluate, info, register, view
 from nevf_lite.cli.terminal import Command, Nevf, debugging
 
 __all__ = ["app", "main"]
@@ -52,6 +52,7 @@ for _panel, _page, _names in (
     ("Register", demo, ("demo",)),
     ("Use a result", apply, ("apply", "invert", "compose")),
     ("Use a result", evaluate, ("evaluate",)),
+    ("Use a result", view, ("view",)),
     ("Machine and data", info, ("info",)),
 ):
     for _name in _names:

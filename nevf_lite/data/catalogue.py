@@ -30,7 +30,8 @@ class Dataset:
     folders: names of its folder under a data folder, first choice first. ndims: numbers of axes.
     pair: the default (fixed, moving). protocol: labels counted in tables; empty for all that have a
     name. table: its label table in `tables/`. freesurfer_ids: label maps hold FreeSurfer's numbers.
-    licence, credit: shown wherever its images are. obtain: what to do to have it.
+    licence, credit: shown wherever its images are. obtain: what to do to have it. directions: where
+    the array's axes run ("LA": left, front), for files whose headers have a sign wrong.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     credit: str
     obtain: str
     freesurfer_ids: bool = False
+    directions: str = ""
 
 
 #: Cortical regions of the DKT31 protocol, FreeSurfer's numbers: 31 left (1000s), 31 right (2000s).
@@ -105,6 +107,7 @@ DATASETS = {
             f"{_KLEIN} {_MARCUS}",
             "set NEVF_DATA to a copy, or use `nevf data fetch neurite2d` (24 MB) for other slices",
             freesurfer_ids=True,
+            directions="LA",  # the headers say LP; the labels, and the eye, say the front is last
         ),
         Dataset(
             "neurite2d",

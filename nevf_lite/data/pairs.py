@@ -188,6 +188,7 @@ def _read(
         some = ", ".join(found.subjects[:30]) + (" ..." if len(found.subjects) > 30 else "")
         raise ValueError(f"{role}: {found.dataset.name} has no subject {subject!r}; it has {some}")
     image = load_image(found.folder / f"{subject}_t1.nii.gz", role)
+    image = _turned(image, found.dataset.directions)
     grid = Grid.of(image)
     target = grid if spacing is None else grid.at_spacing(spacing)
     values = np.asanyarray(image.dataobj)
@@ -196,7 +197,7 @@ def _read(
     path = found.folder / f"{subject}_seg.nii.gz"
     labels = None
     if path.exists():
-        segmentation = load_labels(path, f"{role} labels")
+        segmentation = _turned(load_labels(path, f"{role} labels"), found.dataset.directions)
         if Grid.of(segmentation) != grid:
             raise ValueError(f"{role} labels ({path}): they are not on the grid of their image")
         labels = np.asanyarray(segmentation.dataobj)
@@ -210,6 +211,18 @@ def _read(
         None if labels is None else nib.Nifti1Image(labels, target.affine),
         nib.Nifti1Image(mask.astype(np.uint8), target.affine),
     )
+
+
+def _turned(image: nib.Nifti1Image, directions: str) -> nib.Nifti1Image:
+    """The image with the sign of an axis put right in its affine, where its header has it wrong."""
+    opposite = dict(zip("RLAPSI", "LRPAIS", strict=True))
+    affine = image.affine.copy()
+    for axis, (said, true) in enumerate(
+        zip(nib.aff2axcodes(affine)[: len(directions)], directions, strict=True)
+    ):
+        if said == opposite[true]:
+            affine[:3, axis] *= -1
+    return nib.Nifti1Image(np.asanyarray(image.dataobj), affine)
 
 
 def _simulated(

@@ -7,12 +7,13 @@ left, front at the top. Every picture wants `alt`, what a person who cannot see 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from nevf_lite.grid import identity
 from nevf_lite.integrate import jacobian_determinant
@@ -110,13 +111,16 @@ def curves(
     x: str,
     y: str,
     log: str = "",
-    marks: bool = True,
+    marks: bool | Collection[str] = True,
+    equal: bool = False,
+    above: bool = False,
     height: float = 3.0,
 ) -> Picture:
     """Curves on one pair of axes. lines: name to (xs, ys). x, y: labels, with units.
 
     log: "x", "y" or "xy" for logarithmic axes. marks: a symbol at each point, so that curves are
-    told apart without colour.
+    told apart without colour; or the names of the curves that get them. equal: a unit is as long on
+    x as on y, for paths in the plane. above: the legend over the curves, where it hides none.
     """
     import matplotlib
 
@@ -124,7 +128,8 @@ def curves(
         figure = chart(height)
         axes = figure.subplots()
         for i, (name, (xs, ys)) in enumerate(lines.items()):
-            marker = _MARKS[i % len(_MARKS)] if marks else None
+            marked = marks if isinstance(marks, bool) else name in marks
+            marker = _MARKS[i % len(_MARKS)] if marked else None
             colour = CURVES[i % len(CURVES)]
             dash = "-" if i < len(CURVES) else "--"
             axes.plot(xs, ys, dash, color=colour, marker=marker, markersize=4.5, label=name)
@@ -134,11 +139,28 @@ def curves(
             xscale="log" if "x" in log else "linear",
             yscale="log" if "y" in log else "linear",
         )
+        _ticks(axes, sorted({float(v) for xs, _ in lines.values() for v in xs}), log)
         axes.grid(True)
+        if equal:
+            axes.set_aspect("equal")
         if len(lines) > 1:
-            axes.legend()
+            outside = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if equal else {}
+            if above:
+                outside = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+            axes.legend(**outside)
     figure.alt = alt
     return figure
+
+
+def _ticks(axes, xs: Sequence[float], log: str) -> None:
+    """Plain numbers: whole ones where x is whole, and each x where few stand on a log axis."""
+    if "x" in log and len(xs) <= 9:
+        axes.set_xticks(xs, [f"{v:g}" for v in xs])
+        axes.set_xticks([], minor=True)
+    elif "x" not in log and all(v.is_integer() for v in xs):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if "y" in log:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
 
 
 def _plane(values) -> np.ndarray:
@@ -172,6 +194,7 @@ def _bar(figure: Picture, axes, scale: Normalize, colours, unit: str) -> None:
         shrink=0.5,
         aspect=36,
         pad=0.02,
+        ticks=MaxNLocator(5),
     )
     bar.set_label(unit, color=ON_CARD_MUTED)
     bar.ax.tick_params(colors=ON_CARD_MUTED, length=2)

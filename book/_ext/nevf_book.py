@@ -1,0 +1,224 @@
+"""What our book adds to Jupyter Book: one repository setting, tables from the code, docstrings.
+
+Directives, for use in the Markdown pages: `nevf-presets` (the table of presets), `nevf-dataset`
+(one entry of the catalogue), `nevf-splits`, `nevf-help` (a command's own help).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+sys.path.insert(0, str(Path(__file__).parent))
+from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+COLAB = "https://colab.research.google.com"
+
+
+def project() -> dict:
+    """The [project] table of pyproject.toml, the one place for version, licence and address."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def theme_options() -> dict:
+    """What depends on the repository's address: the Colab, source and repository buttons."""
+    about = project()
+    return {
+        "repository_url": about["urls"]["Repository"].rstrip("/"),
+        "show_toc_level": 2,
+        "logo": {"text": "NeVF, hands on", "alt_text": "A warped lattice: home"},
+        "use_repository_button": True,
+        "use_source_button": True,
+        "use_download_button": True,
+        "launch_buttons": {"colab_url": COLAB, "notebook_interface": "classic"},
+        "extra_footer": (
+            f'<p class="nevf-version">nevf_lite {about["version"]}, '
+            f"{about['license']} licence for text and code. "
+            "The brains have terms of their own: see "
+            '<a href="{data}">Data</a>.</p>'
+        ),
+    }
+
+
+def _configure(app, config) -> None:
+    config.html_theme_options = {**config.html_theme_options, **theme_options()}
+    config.version = config.release = project()["version"]
+
+
+def _page(app, pagename, templatename, context, doctree) -> None:
+    """Each page: a footer whose link fits where the page lies, and nothing of Thebe.
+
+    Thebe would run cells on a public server; its scripts come with Jupyter Book even when it is
+    off, name an outside address, and declare one constant twice.
+    """
+    context["theme_extra_footer"] = theme_options()["extra_footer"].format(
+        data=context["pathto"]("book/data")
+    )
+    scripts = context.get("script_files")
+    if scripts is not None:
+        scripts[:] = [s for s in scripts if "thebe" not in _text(s).lower()]
+    styles = context.get("css_files")
+    if styles is not None:
+        styles[:] = [s for s in styles if "thebe" not in _text(s).lower()]
+
+
+def _settle(app, exception) -> None:
+    """Drop the theme's preloading of fonts: opened from the disk, it only makes errors.
+
+    The style sheet asks for the same fonts, in a way that browsers allow there too.
+    """
+    if exception is None and app.builder.format == "html":
+        for path in Path(app.outdir).rglob("*.html"):
+            text = path.read_text(encoding="utf-8")
+            lean = re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", text)
+            if lean != text:
+                path.write_text(lean, encoding="utf-8")
+
+
+def _text(asset) -> str:
+    return f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body')}"
+
+
+def _docstring(app, what, name, obj, options, lines) -> None:
+    def link(text: str) -> str | None:
+        return known_names().get(text.removesuffix("()").removeprefix("nevf_lite."))
+
+    lines[:] = to_rst(lines, known_arguments(obj), link)
+
+
+def _signature(app, what, name, obj, options, signature, returned):
+    """A field whose default is made by a factory is shown as `...`, which Sphinx can read."""
+    return (signature and signature.replace("<factory>", "..."), returned)
+
+
+class _Generated(SphinxDirective):
+    """A directive that writes Markdown from the code, so that the page cannot disagree with it."""
+
+    def run(self) -> list[nodes.Node]:
+        holder = nodes.container()
+        self.state.nested_parse(StringList(self.markdown().split("\n"), ""), 0, holder)
+        return holder.children
+
+
+#: Rows of the table of presets that tell of the levels.
+LEVELS = {
+    "levels: how much coarser than the finest grid": lambda level: f"{level.factor:g}",
+    "iterations of a level": lambda level: str(level.iterations),
+    "`step` L": lambda level: f"{level.step:g}",
+    "`lr`": lambda level: f"{level.lr:g}",
+    "`window`": lambda level: str(level.window),
+}
+
+
+PRESETS = ("paper", "default", "fast")
+
+
+def presets_table() -> str:
+    """Every setting of every preset; what differs from `paper` is bold."""
+    from nevf_lite import config
+
+    presets = [config.PRESETS[name] for name in PRESETS]
+    rows = []
+    for title, read in LEVELS.items():
+        # once where all levels agree, otherwise one after the other, coarse to fine
+        each = [list(dict.fromkeys(map(read, p.levels))) for p in presets]
+        rows.append([title, *(", then ".join(texts) for texts in each)])
+    for setting in dataclasses.fields(config.Config):
+        if setting.name != "levels":
+            values = [_value(getattr(p, setting.name)) for p in presets]
+            rows.append([f"`{setting.name}`", *values])
+    for row in rows:
+        row[2:] = [text if text == row[1] else f"**{text}**" for text in row[2:]]
+    head = [["setting", *(f"`{name}`" for name in PRESETS)], ["---"] * (1 + len(PRESETS))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in head + rows)
+
+
+class Presets(_Generated):
+    """The table of presets."""
+
+    def markdown(self) -> str:
+        return presets_table()
+
+
+def _value(value) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", False: "no", True: "yes"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class DatasetEntry(_Generated):
+    """One entry of `nevf_lite.data.catalogue.DATASETS`."""
+
+    required_arguments = 1
+
+    def markdown(self) -> str:
+        from nevf_lite.data import DATASETS
+
+        one = DATASETS[self.arguments[0]]
+        ndims = " or ".join(f"{n}-D" for n in one.ndims)
+        rows = {
+            "What": f"{one.title} ({ndims})",
+            "Default pair": " <- ".join(f"`{subject}`" for subject in one.pair) or "made by `seed`",
+            "To have it": one.obtain[0].upper() + one.obtain[1:],
+            "Licence": one.licence,
+            "Credit": one.credit,
+        }
+        return "\n".join(f"{name}\n: {text}\n" for name, text in rows.items())
+
+
+class Splits(_Generated):
+    """Who is in which split."""
+
+    def markdown(self) -> str:
+        from nevf_lite.data import TEST_ATLASES, TEST_SCANS, TRAIN
+
+        rows = ["| split | dataset | subjects |", "|---|---|---|"]
+        for dataset, people in TRAIN.items():
+            rows.append(f"| `train` | `{dataset}` | {', '.join(people)} |")
+        for dataset, atlases in TEST_ATLASES.items():
+            scans = ", ".join(TEST_SCANS[dataset])
+            rows.append(
+                f"| `test` | `{dataset}` | atlases (fixed) {', '.join(atlases)}; "
+                f"scans (moving) {scans} |"
+            )
+        return "\n".join(rows)
+
+
+class Help(SphinxDirective):
+    """What `nevf COMMAND --help` prints."""
+
+    optional_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        from typer.testing import CliRunner
+
+        from nevf_lite.cli import app
+
+        words = list(self.arguments)
+        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="nevf", terminal_width=78)
+        if shown.exit_code:
+            raise self.error(f"nevf {' '.join(words)} --help: {shown.output}")
+        text = nodes.literal_block(shown.output, shown.output, language="text")
+        return [text]
+
+
+def setup(app) -> dict:
+    app.connect("config-inited", _configure)
+    # after Jupyter Book's own extensions have put their scripts in
+    app.connect("html-page-context", _page, priority=999)
+    app.connect("build-finished", _settle)
+    app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    app.add_directive("nevf-presets", Presets)
+    app.add_directive("nevf-dataset", DatasetEntry)
+    app.add_directive("nevf-splits", Splits)
+    app.add_directive("nevf-help", Help)
+    return {"version": project()["version"], "parallel_read_safe": True}

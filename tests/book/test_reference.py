@@ -1,0 +1,107 @@
+"""The reference pages say what the code says: presets, data, modules, commands, equations."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+pytest.importorskip("sphinx")
+sys.path.insert(0, str(BOOK / "_ext"))
+import nevf_book  # noqa: E402
+import nevf_docstrings  # noqa: E402
+
+from nevf_lite.config import PRESETS, Config  # noqa: E402
+from nevf_lite.data import DATASETS  # noqa: E402
+
+
+def text(name: str) -> str:
+    return (BOOK / name).read_text(encoding="utf-8")
+
+
+def test_the_table_of_presets_has_every_setting_of_every_preset():
+    table = nevf_book.presets_table()
+    assert set(nevf_book.PRESETS) == set(PRESETS)
+    for setting in dataclasses.fields(Config):
+        assert setting.name == "levels" or f"| `{setting.name}` |" in table
+    rows = {row.split(" | ")[0].strip("| "): row for row in table.split("\n")}
+    assert rows["`omega`"] == "| `omega` | 30 | **10** | **10** |"
+    assert rows["iterations of a level"].startswith("| iterations of a level | 300 | **100, then")
+
+
+def test_every_dataset_has_its_entry():
+    page = text("data.md")
+    assert set(re.findall(r"^```\{nevf-dataset\} (\w+)$", page, re.M)) == set(DATASETS)
+    for name in DATASETS:
+        assert f"\n## {name}\n" in page
+
+
+def test_the_package_page_has_every_module_once_and_every_command():
+    page = text("api.md")
+    shown = re.findall(r"automodule:: nevf_lite\.([\w.]+)", page)
+    assert shown == nevf_docstrings.MODULES
+    from nevf_lite.cli import app
+
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands} | {"data"}
+    assert set(re.findall(r"^```\{nevf-help\} (\w+)$", page, re.M)) == commands
+
+
+def test_the_method_page_has_eight_equations_that_can_be_linked():
+    headings = re.findall(r"^### (.*)$", text("method.md"), re.M)
+    assert headings == [f"Equation {n}" for n in range(1, 9)]
+
+
+def test_the_glossary_is_in_order():
+    terms = re.findall(r"^(\S.*)$", text("glossary.md").split("{glossary}")[1], re.M)[:-1]
+    assert terms == sorted(terms, key=str.lower)
+    assert len(terms) >= 40
+
+
+def to_rst(docstring: str, *arguments: str) -> str:
+    lines = inspect.cleandoc(docstring).split("\n")
+    links = {"blur": ":py:func:`~nevf_lite.grid.blur`"}
+    return "\n".join(nevf_docstrings.to_rst(lines, arguments, links.get))
+
+
+def test_arguments_of_a_docstring_become_a_list():
+    text = "Sum. shape: (N, *shape). a, b: `blur` them; 2 |A|. Returns x_."
+    made = to_rst(text, "shape", "a", "b")
+    assert made.split("\n") == [
+        "Sum.",
+        "",
+        r"- **shape**: (N, \*shape).",
+        r"- **a, b**: :py:func:`~nevf_lite.grid.blur` them; 2 \|A\|.",
+        "",
+        r"Returns x\_.",
+        "",
+        "",
+    ]
+
+
+def test_a_colon_after_any_other_word_stays_prose():
+    assert "**" not in to_rst("Three things hold: one, two. Note: none is an argument.", "shape")
+
+
+def test_indented_code_is_shown_as_code():
+    assert ".. code-block:: python" in to_rst("Use it so:\n\n    x = blur(y)\n\nand no more.")
+
+
+@pytest.mark.parametrize("module", nevf_docstrings.MODULES)
+def test_no_word_of_a_docstring_is_lost(module):
+    found = importlib.import_module(f"nevf_lite.{module}")
+    for obj in [found, *vars(found).values()]:
+        own = getattr(obj, "__module__", None) == found.__name__ or obj is found
+        if not own or not (doc := inspect.getdoc(obj)):
+            continue
+        arguments = nevf_docstrings.known_arguments(obj)
+        made = "\n".join(nevf_docstrings.to_rst(doc.split("\n"), arguments, lambda _: None))
+        words = [re.findall(r"\w+", side) for side in (doc, made.replace("code-block::", ""))]
+        words[1] = [w for w in words[1] if w not in ("python", "text")]
+        words[0] = [w for w in words[0] if w not in ("python", "text")]
+        assert words[0] == words[1], obj
