@@ -7,7 +7,6 @@ Directives, for use in the Markdown pages: `nevf-presets` (the table of presets)
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 import tomllib
 from pathlib import Path
@@ -18,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parent))
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
+from nevf_html import mend  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COLAB = "https://colab.research.google.com"
@@ -71,16 +71,12 @@ def _page(app, pagename, templatename, context, doctree) -> None:
 
 
 def _settle(app, exception) -> None:
-    """Drop the theme's preloading of fonts: opened from the disk, it only makes errors.
-
-    The style sheet asks for the same fonts, in a way that browsers allow there too.
-    """
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             text = path.read_text(encoding="utf-8")
-            lean = re.sub(r'<link rel="preload" as="font"[^>]*>\s*', "", text)
-            if lean != text:
-                path.write_text(lean, encoding="utf-8")
+            mended = mend(text, path)
+            if mended != text:
+                path.write_text(mended, encoding="utf-8")
 
 
 def _text(asset) -> str:
@@ -210,7 +206,14 @@ class Help(SphinxDirective):
         return [text]
 
 
+#: Excerpts in search results are fetched, which browsers refuse to a page opened from the disk.
+NO_EXCERPTS = (
+    'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
+)
+
+
 def setup(app) -> dict:
+    app.add_js_file(None, body=NO_EXCERPTS, priority=900)
     app.connect("config-inited", _configure)
     # after Jupyter Book's own extensions have put their scripts in
     app.connect("html-page-context", _page, priority=999)

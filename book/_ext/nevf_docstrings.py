@@ -6,6 +6,7 @@ code is indented or stands in backticks, and asterisks and bars are mathematics.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import inspect
@@ -39,7 +40,7 @@ def to_rst(
     for block in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
         if not block.strip():
             continue
-        if block.startswith((" ", "\t")):
+        if block.startswith((" ", "\t")) or _python(block):
             out += [".. code-block:: text" if _layout(block) else ".. code-block:: python", ""]
             out += textwrap.indent(textwrap.dedent(block), "   ").split("\n")
         elif block.startswith(("* ", "- ", "::")):
@@ -75,6 +76,14 @@ def known_names() -> dict[str, str]:
                 role = f":py:{kind}:`~{module.__name__}.{name}`"
                 found[f"{short}.{name}"] = found[name] = role
     return found
+
+
+def _python(block: str) -> bool:
+    """Is a paragraph code though it is not indented? No English sentence with a full stop parses."""
+    try:
+        return bool(ast.parse(block).body)
+    except SyntaxError:
+        return False
 
 
 def _layout(block: str) -> bool:

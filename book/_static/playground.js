@@ -5,7 +5,7 @@
 //   record()         { strokes, mode, amplitude, smoothness, squarings } as they are now
 //   replay(record)   sets them (whatever is left out stays as it is), draws, and returns
 //                    { shape, velocity, displacement, inverse, determinants, folds, cells,
-//                      roundTrip: { mean, max } }: plain arrays in the order of playground_field.js
+//                      roundTrip: { mean, max } }; fields are Float32Arrays as in playground_field.js
 //   milliseconds     how long the last update took
 "use strict";
 
@@ -18,9 +18,29 @@
   const canvas = part("warped");
   const sliders = ["amplitude", "smoothness", "squarings"];
 
-  const APART = [[[80, 96], [32, 96]], [[80, 96], [128, 96]]]; // the two halves, pulled apart
+  const APART = [
+    [
+      [80, 96],
+      [32, 96],
+    ],
+    [
+      [80, 96],
+      [128, 96],
+    ],
+  ]; // the two halves, pulled apart
   const PRESETS = {
-    push: { mode: "velocity", amplitude: 16, smoothness: 10, squarings: 7, strokes: [[[52, 84], [104, 100]]] },
+    push: {
+      mode: "velocity",
+      amplitude: 16,
+      smoothness: 10,
+      squarings: 7,
+      strokes: [
+        [
+          [52, 84],
+          [104, 100],
+        ],
+      ],
+    },
     fold: { mode: "displacement", amplitude: 28, smoothness: 12, squarings: 7, strokes: APART },
     squarings: { mode: "velocity", amplitude: 28, smoothness: 12, squarings: 0, strokes: APART },
   };
@@ -58,23 +78,7 @@
       const unit = unitField(stroke);
       for (let k = 0; k < velocity.length; k++) velocity[k] -= state.amplitude * unit[k];
     }
-    const minus = velocity.map((value) => -value);
-    const flows = state.mode === "velocity";
-    const displacement = flows ? field.scalingAndSquaring(velocity, state.squarings, shape) : velocity;
-    const inverse = flows ? field.scalingAndSquaring(minus, state.squarings, shape) : minus;
-    const determinants = field.jacobianDeterminant(displacement, shape);
-    const across = field.jacobianDeterminant(inverse, shape);
-    let folds = 0;
-    let [low, high, longest] = [Infinity, -Infinity, 0];
-    for (const value of determinants) {
-      if (value <= 0) folds++;
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
-    const n = shape[0] * shape[1];
-    for (let p = 0; p < n; p++) longest = Math.max(longest, Math.hypot(displacement[p], displacement[n + p]));
-    const roundTrip = field.roundTrip(displacement, inverse, shape);
-    return { velocity, displacement, inverse, determinants, across, folds, low, high, longest, roundTrip };
+    return field.study(velocity, state.mode === "velocity", state.squarings, shape);
   }
 
   function update() {
@@ -85,9 +89,10 @@
     draw.warped(canvas, slice, result.displacement, result.determinants);
     draw.strokes(canvas, shape, shown(), document.activeElement === canvas ? cursor : null);
     draw.jacobian(part("jacobian"), slice, result.determinants);
-    draw.mesh(part("map"), shape, result.displacement, result.determinants, draw.STYLE.FIXED, still);
-    const warpedStill = draw.pulled(slice, result.displacement, 1, null, 0.4);
-    draw.mesh(part("inverse"), shape, result.inverse, result.across, draw.STYLE.MOVED, warpedStill);
+    const { displacement, inverse, determinants, across } = result;
+    draw.mesh(part("map"), shape, displacement, determinants, draw.STYLE.FIXED, still);
+    const warpedStill = draw.pulled(slice, displacement, 1, null, 0.4);
+    draw.mesh(part("inverse"), shape, inverse, across, draw.STYLE.MOVED, warpedStill);
     write();
     window.nevfPlayground.milliseconds = performance.now() - start;
     part("milliseconds").textContent = `${Math.round(window.nevfPlayground.milliseconds)} ms`;
@@ -101,7 +106,8 @@
 
   const whole = (value) => value.toLocaleString("en-GB");
   const signed = (value) => value.toFixed(2).replace("-", "−");
-  const voxels = (value) => (value > 0 && value < 0.001 ? "below 0.001" : value.toFixed(value < 1 ? 3 : 1));
+  const voxels = (value) =>
+    value > 0 && value < 0.001 ? "below 0.001" : value.toFixed(value < 1 ? 3 : 1);
 
   function write() {
     const { determinants, folds, low, high, longest, roundTrip } = result;
@@ -110,7 +116,8 @@
     part("folds").classList.toggle("has-folds", folds > 0);
     part("range").textContent = `${signed(low)} to ${signed(high)}`;
     part("longest").textContent = `${longest.toFixed(1)} voxels`;
-    part("trip").textContent = `mean ${voxels(roundTrip.mean)}, largest ${voxels(roundTrip.max)} voxels`;
+    part("trip").textContent =
+      `mean ${voxels(roundTrip.mean)}, largest ${voxels(roundTrip.max)} voxels`;
     part("inverse-title").textContent = flows ? "Inverse, exp(−v)" : "Minus the field, x − v(x)";
     part("squarings").disabled = !flows;
     part("undo").disabled = past.length === 0;
@@ -134,12 +141,19 @@
     const folding = `folds: ${whole(folds)} of ${whole(determinants.length)} cells`;
     const trip = `round-trip error at most ${voxels(roundTrip.max)} voxels`;
     say(`${mode}, ${strokes}. ${folding}. ${range}. ${trip}.`);
-    part("jacobian").setAttribute("aria-label", `Map of the Jacobian determinant: ${range}; ${folding}.`);
+    part("jacobian").setAttribute(
+      "aria-label",
+      `Map of the Jacobian determinant: ${range}; ${folding}.`,
+    );
     part("map").setAttribute(
       "aria-label",
-      `The lattice of the map phi over the unpushed brain: no point moves further than ${longest.toFixed(1)} voxels.`,
+      "The lattice of the map phi over the unpushed brain: " +
+        `no point moves further than ${longest.toFixed(1)} voxels.`,
     );
-    part("inverse").setAttribute("aria-label", `The lattice of the opposite map over the warped brain: ${trip}.`);
+    part("inverse").setAttribute(
+      "aria-label",
+      `The lattice of the opposite map over the warped brain: ${trip}.`,
+    );
   }
 
   function say(text) {
@@ -283,15 +297,17 @@
     set(changes);
     cancelAnimationFrame(frame);
     update();
+    const { velocity, displacement, inverse, determinants, folds, roundTrip } = result;
+    const cells = determinants.length;
     return {
       shape: slice.shape,
-      velocity: Array.from(result.velocity),
-      displacement: Array.from(result.displacement),
-      inverse: Array.from(result.inverse),
-      determinants: Array.from(result.determinants),
-      folds: result.folds,
-      cells: result.determinants.length,
-      roundTrip: result.roundTrip,
+      velocity,
+      displacement,
+      inverse,
+      determinants,
+      folds,
+      cells,
+      roundTrip,
     };
   }
 

@@ -41,7 +41,8 @@ window.nevfDraw = (() => {
     const pixels = pen.getImageData(0, 0, columns, rows).data;
     const values = new Float32Array(columns * rows);
     for (let i = 0, p = 0; i < columns; i++) {
-      for (let j = 0; j < rows; j++, p++) values[p] = pixels[4 * ((rows - 1 - j) * columns + i)] / 255;
+      for (let j = 0; j < rows; j++, p++)
+        values[p] = pixels[4 * ((rows - 1 - j) * columns + i)] / 255;
     }
     return { shape, values };
   }
@@ -52,9 +53,11 @@ window.nevfDraw = (() => {
 
   // The drawing context of a canvas, with as many pixels as the screen shows of it.
   function fitted(canvas, shape) {
-    const width = Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2)) || shape[0];
+    const width =
+      Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2)) || shape[0];
     const height = Math.round((width * shape[1]) / shape[0]);
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    if (canvas.width !== width || canvas.height !== height)
+      Object.assign(canvas, { width, height });
     const pen = canvas.getContext("2d");
     pen.imageSmoothingEnabled = true;
     return pen;
@@ -106,7 +109,8 @@ window.nevfDraw = (() => {
           shade = low + gx * ((1 - gy) * values[s + rows] + gy * values[s + rows + 1] - low);
           if (cells) {
             const slopeX = u[q + 1] - u[q] + fx * (u[r + 1] - u[r] - u[q + 1] + u[q]);
-            const slopeY = u[n + q + 1] - u[n + q] + fx * (u[n + r + 1] - u[n + r] - u[n + q + 1] + u[n + q]);
+            const slopeY =
+              u[n + q + 1] - u[n + q] + fx * (u[n + r + 1] - u[n + r] - u[n + q + 1] + u[n + q]);
             line = Math.max(
               onLine(phi, 1 + right - left, slopeX, scale, half),
               onLine(phiUp, rightUp - leftUp, 1 + slopeY, scale, half),
@@ -132,7 +136,8 @@ window.nevfDraw = (() => {
   // there; (dx, dy): its gradient, which tells how far away in the picture the next line is.
   function onLine(place, dx, dy, scale, half) {
     const turn = (place - FIRST) / EVERY;
-    const away = (Math.abs(turn - Math.round(turn)) * EVERY * scale) / (Math.sqrt(dx * dx + dy * dy) + 1e-3);
+    const away =
+      (Math.abs(turn - Math.round(turn)) * EVERY * scale) / (Math.sqrt(dx * dx + dy * dy) + 1e-3);
     return Math.min(1, Math.max(0, half + 0.5 - away));
   }
 
@@ -154,7 +159,8 @@ window.nevfDraw = (() => {
     for (let i = 0, c = 0; i < columns; i++) {
       for (let j = 0; j < rows; j++, c++) {
         const tone = 0.5 + Math.log2(Math.max(cells[c], 1e-9)) / (2 * REACH);
-        const colour = cells[c] <= 0 ? FOLD : LADDER[Math.round(255 * Math.min(1, Math.max(0, tone)))];
+        const colour =
+          cells[c] <= 0 ? FOLD : LADDER[Math.round(255 * Math.min(1, Math.max(0, tone)))];
         const seen = cells[c] <= 0 || slice.values[i * slice.shape[1] + j] > 0 ? 1 : 0.3;
         const at = 4 * ((rows - 1 - j) * columns + i);
         for (let k = 0; k < 3; k++) pixels.data[at + k] = CARD[k] + seen * (colour[k] - CARD[k]);
@@ -212,21 +218,29 @@ window.nevfDraw = (() => {
     pen.lineCap = pen.lineJoin = "round";
     const path = (points, tip) => {
       pen.beginPath();
-      points.forEach(([x, y], k) => (k ? pen.lineTo(to.x(x), to.y(y)) : pen.moveTo(to.x(x), to.y(y))));
+      points.forEach(([x, y], k) =>
+        k ? pen.lineTo(to.x(x), to.y(y)) : pen.moveTo(to.x(x), to.y(y)),
+      );
       const end = points[points.length - 1];
       let back = points.length - 2;
       while (back > 0 && Math.hypot(end[0] - points[back][0], end[1] - points[back][1]) < 4) back--;
       const angle = Math.atan2(points[back][1] - end[1], end[0] - points[back][0]);
       for (const side of [-2.6, 2.6]) {
         pen.moveTo(to.x(end[0]), to.y(end[1]));
-        pen.lineTo(to.x(end[0]) + tip * Math.cos(angle + side), to.y(end[1]) + tip * Math.sin(angle + side));
+        pen.lineTo(
+          to.x(end[0]) + tip * Math.cos(angle + side),
+          to.y(end[1]) + tip * Math.sin(angle + side),
+        );
       }
       pen.stroke();
     };
     all.forEach((points, k) => {
       if (points.length < 2) return;
       const alpha = k === all.length - 1 ? 0.95 : 0.55;
-      for (const [width, ink] of [[2.6, "rgba(0, 0, 0, 0.6)"], [1.2, `rgba(255, 255, 255, ${alpha})`]]) {
+      for (const [width, ink] of [
+        [2.6, "rgba(0, 0, 0, 0.6)"],
+        [1.2, `rgba(255, 255, 255, ${alpha})`],
+      ]) {
         pen.lineWidth = width * Math.max(1, 0.5 * to.size);
         pen.strokeStyle = ink;
         path(points, 4.5 * to.size);
@@ -234,7 +248,10 @@ window.nevfDraw = (() => {
     });
     if (!cursor) return;
     const arm = 5 * to.size;
-    for (const [width, ink] of [[4, "#000"], [2, cursor.down ? STYLE.FOLD : "#fff"]]) {
+    for (const [width, ink] of [
+      [4, "#000"],
+      [2, cursor.down ? STYLE.FOLD : "#fff"],
+    ]) {
       pen.lineWidth = width * Math.max(1, 0.4 * to.size);
       pen.strokeStyle = ink;
       pen.beginPath();

@@ -100,11 +100,16 @@ window.nevfField = (() => {
         const w11 = fx * fy;
         const q = a * rows + b;
         const r = q + rows;
-        out[p] = first[p] + w00 * second[q] + w01 * second[q + 1] + w10 * second[r] + w11 * second[r + 1];
+        out[p] =
+          first[p] + w00 * second[q] + w01 * second[q + 1] + w10 * second[r] + w11 * second[r + 1];
         const s = q + n;
         const t = r + n;
         out[n + p] =
-          first[n + p] + w00 * second[s] + w01 * second[s + 1] + w10 * second[t] + w11 * second[t + 1];
+          first[n + p] +
+          w00 * second[s] +
+          w01 * second[s + 1] +
+          w10 * second[t] +
+          w11 * second[t + 1];
       }
     }
     return out;
@@ -159,5 +164,29 @@ window.nevfField = (() => {
     return { mean: count ? sum / count : 0, max };
   }
 
-  return { strokeField, compose, scalingAndSquaring, jacobianDeterminant, roundTrip };
+  // Everything the page shows of a velocity: integrated (`flows`), or used as a displacement. The
+  // opposite map is exp(-v) or -v; `across` are its determinants.
+  function study(velocity, flows, steps, shape) {
+    const minus = velocity.map((value) => -value);
+    const displacement = flows ? scalingAndSquaring(velocity, steps, shape) : velocity;
+    const inverse = flows ? scalingAndSquaring(minus, steps, shape) : minus;
+    const determinants = jacobianDeterminant(displacement, shape);
+    const found = { velocity, displacement, inverse, determinants, folds: 0, longest: 0 };
+    found.across = jacobianDeterminant(inverse, shape);
+    found.low = found.high = determinants[0];
+    for (const value of determinants) {
+      if (value <= 0) found.folds++;
+      if (value < found.low) found.low = value;
+      if (value > found.high) found.high = value;
+    }
+    const n = shape[0] * shape[1];
+    for (let p = 0; p < n; p++) {
+      const moved = Math.hypot(displacement[p], displacement[n + p]);
+      if (moved > found.longest) found.longest = moved;
+    }
+    found.roundTrip = roundTrip(displacement, inverse, shape);
+    return found;
+  }
+
+  return { strokeField, compose, scalingAndSquaring, jacobianDeterminant, roundTrip, study };
 })();

@@ -158,7 +158,7 @@ def _ticks(axes, xs: Sequence[float], log: str) -> None:
         axes.set_xticks(xs, [f"{v:g}" for v in xs])
         axes.set_xticks([], minor=True)
     elif "x" not in log and all(v.is_integer() for v in xs):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if "y" in log:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
 

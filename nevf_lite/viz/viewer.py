@@ -145,6 +145,7 @@ def _placed(box: Grid, cuts: list[Plane], motion: keyframes.Motion) -> dict:
     shades = DIVERGING(np.linspace(0.12, 0.88, COLOURS))
     return {
         "extent": [*map(float, box.extent), *[0.0] * (3 - box.ndim)],
+        "startTime": START,
         "start": [*map(float, start), *[0.0] * (3 - box.ndim)],
         "letters": letters,
         "axes": axes,

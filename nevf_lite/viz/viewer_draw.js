@@ -3,7 +3,8 @@
 const $ = (id) => document.getElementById(id);
 const meta = JSON.parse($('meta').textContent);
 const three = meta.ndim === 3;
-const START = { t: 0.55, at: meta.start, yaw: three ? -0.6 : 0, pitch: three ? 0.44 : Math.PI / 2 };
+const START = { t: meta.startTime, at: meta.start,
+  yaw: three ? -0.6 : 0, pitch: three ? 0.44 : Math.PI / 2 };
 const TAU = 2 * Math.PI;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 const state = { ...START, at: [...START.at], showFixed: false, playing: 0 };

@@ -81,10 +81,14 @@ function drawScene() {
     const p = [position[i], position[n + i], position[2 * n + i]];
     sx[i] = view.x(p); sy[i] = view.y(p); depth[i] = view.depth(p);
   }
-  const near = view.toward.reduce((bits, v, a) => bits | (v > 0 ? 1 << a : 0), 0);
+  // cut away, to look at the scan: the octant that faces the reader, and the one beside it where
+  // a plane is seen from its edge
+  const near = (octant) =>
+    view.toward.every((v, a) => Math.abs(v) < 0.2 || v > 0 === Boolean((octant >> a) & 1));
+  const hidden = [0, 1, 2, 3, 4, 5, 6, 7].map(near);
   const batches = new Map(); // octant, then depth from far to near, then colour
   for (const [i, j, octant, colour] of segments) {
-    if (octant === near) continue; // cut away, to look at the scan
+    if (hidden[octant]) continue;
     const layer = Math.max(0, Math.min(3, Math.floor(2 + depth[i] + depth[j])));
     const key = (octant * 4 + layer) * 64 + colour;
     if (!batches.has(key)) batches.set(key, new Path2D());

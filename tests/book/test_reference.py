@@ -16,6 +16,7 @@ pytest.importorskip("sphinx")
 sys.path.insert(0, str(BOOK / "_ext"))
 import nevf_book  # noqa: E402
 import nevf_docstrings  # noqa: E402
+import nevf_html  # noqa: E402
 
 from nevf_lite.config import PRESETS, Config  # noqa: E402
 from nevf_lite.data import DATASETS  # noqa: E402
@@ -90,6 +91,7 @@ def test_a_colon_after_any_other_word_stays_prose():
 
 def test_indented_code_is_shown_as_code():
     assert ".. code-block:: python" in to_rst("Use it so:\n\n    x = blur(y)\n\nand no more.")
+    assert ".. code-block:: python" in to_rst("Use it so.\n\nx = blur(y)\nshow(x)")
 
 
 @pytest.mark.parametrize("module", nevf_docstrings.MODULES)
@@ -105,3 +107,20 @@ def test_no_word_of_a_docstring_is_lost(module):
         words[1] = [w for w in words[1] if w not in ("python", "text")]
         words[0] = [w for w in words[0] if w not in ("python", "text")]
         assert words[0] == words[1], obj
+
+
+def test_a_finished_page_is_mended(tmp_path):
+    (tmp_path / "data.html").touch()
+    (tmp_path / "kept.ipynb").touch()
+    (tmp_path / "kept.html").touch()
+    page = (
+        '<link rel="preload" as="font" href="f.woff2"><a href="data.md#terms">x</a>'
+        '<a href="kept.ipynb">download</a><a href="https://a.org/data.md">y</a>'
+        '<dl><dd><em class="sig-param">a</em>,</dd>\n<dd><em class="sig-param">b</em>,</dd></dl>'
+    )
+    made = nevf_html.mend(page, tmp_path / "page.html")
+    assert "preload" not in made
+    assert '<a href="data.html#terms">' in made
+    assert '<a href="kept.ipynb">' in made
+    assert '<a href="https://a.org/data.md">' in made
+    assert "<dl>" not in made and "<dd>" not in made and made.count('class="sig-line"') == 2

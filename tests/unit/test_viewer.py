@@ -16,6 +16,7 @@ import pytest
 import torch
 from cli_inputs import forbid_registration, good, nevf, refused, register_pair, write_inputs
 from heads import FEW, pair, run
+from nibabel.orientations import apply_orientation
 from toy_images import blob, rotated, turned
 from worlds import chain, grid_of, image_on, points_within, turn, velocity
 
@@ -70,14 +71,8 @@ def test_the_page_holds_the_transform(name):
     shown = viewer(name)
     found = carried(shown.page)
     meta = found["meta"]
-    box, _ = keyframes.box_of(transform.fixed, [np.ones(transform.fixed.canonical()[0].shape)])
-    seen = [keyframes.scan_on(image, to, transform.fixed) for image, to in (
-        (shown.moving, Transform((affine,), transform.fixed, transform.moving)), (shown.fixed, None)
-    )]  # fmt: skip
-    turned_seen = [
-        nib.orientations.apply_orientation(s, transform.fixed.canonical()[1]) for s in seen
-    ]
-    box, _ = keyframes.box_of(transform.fixed, turned_seen)
+    before = Transform((affine,), transform.fixed, transform.moving)
+    box = _box(transform.fixed, (shown.moving, before), (shown.fixed, None))
     lattice = box.with_shape(tuple(meta["lattice"][: box.ndim]))
     assert np.allclose(meta["extent"][: box.ndim], box.extent)
     nodes = lattice.points().reshape(-1, 3)
@@ -91,6 +86,11 @@ def test_the_page_holds_the_transform(name):
     error = np.linalg.norm(affine.map(there) - transform.points_to_moving(nodes), axis=1)
     assert error.max() < 1.2 * meta["step"]
     assert np.abs(u).max() > 1  # there was something to see
+
+
+def _box(grid: Grid, *sources) -> Grid:
+    scans = [keyframes.scan_on(image, transform, grid) for image, transform in sources]
+    return keyframes.box_of(grid, [apply_orientation(s, grid.canonical()[1]) for s in scans])[0]
 
 
 def test_time_runs_the_flow():

@@ -1,0 +1,299 @@
+"""The deformation viewer in a real browser, without a kernel and without a network."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from axe_playwright_python.sync_playwright import Axe
+from scipy.ndimage import map_coordinates
+
+from nevf_lite.fields import SirenField
+from nevf_lite.parts import Velocity
+from nevf_lite.space import Grid
+from nevf_lite.transform import Transform
+from nevf_lite.viz import keyframes
+from nevf_lite.viz.viewer import DeformationViewer
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Viewers</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,"></head><body><main><h1>Viewers</h1>{}</main></body></html>"""
+PIXELS = "canvas => canvas.toDataURL()"
+
+
+def viewer(ndim: int) -> DeformationViewer:
+    """Two scans of an ellipsoid full of detail, and a smooth flow of up to four voxels of 4 mm."""
+    shape = (40, 48, 36)[:ndim]
+    grid = Grid(shape, np.array([[4.0, 0, 0, -80], [0, 4, 0, -90], [0, 0, 4, -60], [0, 0, 0, 1]]))
+    torch.manual_seed(0)
+    field = SirenField(shape, width=24, depth=2, omega=4.0)
+    with torch.no_grad():
+        field.net[-1].weight.mul_(4 / field.on_lattice(shape).abs().max())
+    transform = Transform((Velocity(field.requires_grad_(False), grid, shape),), grid, grid)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    inside = sum((x / 0.75) ** 2 for x in axes) < 1
+    scans = [
+        nib.Nifti1Image((inside * (2 + np.sin(k * sum(axes) * 9))).astype(np.float32), grid.affine)
+        for k in (1, 2)
+    ]
+    return DeformationViewer(transform, *scans)
+
+
+@pytest.fixture(scope="module")
+def viewers() -> dict[int, DeformationViewer]:
+    return {ndim: viewer(ndim) for ndim in (2, 3)}
+
+
+@pytest.fixture(scope="module")
+def pages(viewers, tmp_path_factory) -> dict:
+    """A page with each viewer, one with eighteen of them: addresses of files."""
+    folder = tmp_path_factory.mktemp("viewers")
+    frames = {ndim: shown._repr_html_() for ndim, shown in viewers.items()}
+    texts = {**frames, "many": "<p>and</p>".join([frames[3], frames[2]] * 9)}
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(PAGE.format(text), encoding="utf-8")
+    for ndim, shown in viewers.items():
+        shown.save(folder / f"alone{ndim}.html")
+    return {path.stem: path.as_uri() for path in Path(folder).iterdir()}
+
+
+def inside(page):
+    """The viewer's own document, once it has drawn."""
+    frame = page.frames[1]
+    frame.locator("body[data-drawn]").wait_for(timeout=20_000)
+    return frame
+
+
+def after(frame, act, selector: str = "#scene") -> tuple[str, str]:
+    """What a canvas showed before and what it shows after something was done to it."""
+    before = frame.eval_on_selector(selector, PIXELS)
+    drawn = frame.evaluate("document.body.dataset.drawn")
+    act()
+    limit = time.monotonic() + 10
+    while frame.evaluate("document.body.dataset.drawn") == drawn:
+        assert time.monotonic() < limit, "nothing was drawn"
+        time.sleep(0.02)
+    return before, frame.eval_on_selector(selector, PIXELS)
+
+
+def colours(frame, selector: str) -> int:
+    """How many different colours a canvas shows: one or two where nothing was drawn."""
+    return frame.eval_on_selector(
+        selector,
+        """canvas => { const pen = canvas.getContext('2d');
+        const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+        return new Set(new Uint32Array(data.buffer)).size; }""",
+    )
+
+
+# ------------------------------------------------------------------------------ what it draws
+
+
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_it_draws_on_every_screen(visit, pages, ndim, size, theme):
+    """Every canvas shows a picture; nothing is cut off, asked for, or complained about."""
+    with visit(pages[str(ndim)], size, theme) as seen:
+        frame = inside(seen.page)
+        for canvas in frame.locator("canvas").all():
+            box = canvas.bounding_box()
+            assert box["width"] > 80 and box["height"] > 80
+        for i in range(frame.locator("canvas").count()):
+            assert colours(frame, f"canvas >> nth={i}") > 30
+        for document in (seen.page, frame):
+            wide = document.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0
+        high = frame.evaluate("document.documentElement.scrollHeight - innerHeight")
+        assert high <= 0
+        assert (seen.errors, seen.outside) == ([], [])
+
+
+def test_a_narrow_phone(visit, pages):
+    """360 px: nothing sticks out and every control is there."""
+    with visit(pages["3"], "phone") as seen:
+        seen.page.set_viewport_size({"width": 360, "height": 740})
+        frame = inside(seen.page)
+        assert frame.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        for control in frame.locator("button, input").all():
+            box = control.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["height"] >= 24
+
+
+def test_eighteen_on_a_page(visit, pages):
+    """All of them draw when they are reached, and none forgets its picture afterwards."""
+    with visit(pages["many"]) as seen:
+        frames = seen.page.frames[1:]
+        assert len(frames) == 18
+        # only what is near the screen has been unpacked
+        assert sum(frame.locator("body[data-drawn]").count() for frame in frames) < 18
+        for element, frame in zip(seen.page.locator("iframe").all(), frames, strict=True):
+            element.scroll_into_view_if_needed()
+            frame.locator("body[data-drawn]").wait_for(timeout=20_000)
+        assert all(colours(frame, "#scene") > 30 for frame in frames)
+        assert (seen.errors, seen.outside) == ([], [])
+
+
+def test_it_agrees_with_the_package(visit, pages, viewers):
+    """The browser's warped slice and determinants are those of the transform."""
+    shown = viewers[3]
+    with visit(pages["alone3"]) as seen:
+        seen.page.locator("body[data-drawn]").wait_for(timeout=20_000)
+        got = seen.page.evaluate(
+            """() => {
+            model.setTime(0.75);
+            const slice = model.slice(model.moving, 2, state.at[2], 60, 70, true);
+            return { meta, at: state.at[2], slice: [...slice], jacobian: [...model.jacobian],
+                     brain: [...model.brain], longest: model.longest };
+            }"""
+        )
+    meta, grid = got["meta"], shown.transform.fixed
+    scans = [keyframes.scan_on(image, None, grid) for image in (shown.moving, shown.fixed)]
+    box, mask = keyframes.box_of(grid, scans)
+    now = keyframes.at_time(shown.transform, 0.75)
+    x, y = np.linspace(0, meta["extent"][0], 60), np.linspace(meta["extent"][1], 0, 70)
+    mm = np.stack([*np.meshgrid(x, y), np.full((70, 60), got["at"])], -1)  # (rows, columns, 3)
+    moved = now.points_to_moving(box.to_world(mm / box.spacing).reshape(-1, 3))
+    values = keyframes.scan_on(shown.moving, None, box)
+    wanted = map_coordinates(values, box.to_voxels(moved).T, order=1).reshape(70, 60)
+    wanted = wanted / wanted.max()
+    error = np.abs(np.reshape(got["slice"], (70, 60)) - wanted)
+    assert error.mean() < 0.03 and wanted.std() > 0.2
+
+    motion = keyframes.motion(shown.transform, box, mask, 24)
+    brain = np.reshape(got["brain"], motion.inside.shape) > 0
+    assert np.array_equal(brain, motion.inside)
+    distance = np.linalg.norm(motion.displacement[2], axis=-1)[brain]
+    assert got["longest"] == pytest.approx(distance.max(), abs=0.1)
+    gradient = np.stack(
+        [
+            np.stack(np.gradient(motion.displacement[2, ..., c], *motion.lattice.spacing), -1)
+            for c in range(3)
+        ],
+        -2,
+    )
+    wanted = np.linalg.det(np.eye(3) + gradient)
+    assert np.abs(np.ravel(got["jacobian"]) - wanted.ravel()).max() < 0.05
+
+
+# -------------------------------------------------------------------------- what one can do
+
+
+def test_time_slices_and_buttons(visit, pages):
+    """Sliders, by mouse and by key, change what is drawn; reset brings the first picture back."""
+    with visit(pages["3"]) as seen:
+        frame = inside(seen.page)
+        first = frame.eval_on_selector("#scene", PIXELS)
+        assert frame.locator("#now").inner_text() == "0.55"
+
+        before, now = after(frame, lambda: frame.locator("#time").press("ArrowRight"))
+        assert now != before and frame.locator("#now").inner_text() == "0.56"
+        axial = 'canvas[data-across="2"]'
+        before, now = after(frame, lambda: frame.locator("#time").fill("1"), axial)
+        assert now != before
+        before, now = after(frame, lambda: frame.locator("#at2").press("ArrowRight"), axial)
+        assert now != before and " mm" in frame.locator("#at2").get_attribute("aria-valuetext")
+        before, now = after(frame, lambda: frame.locator("#which").click(), axial)
+        assert now != before and "Fixed scan" in frame.locator(".slices figcaption").inner_text()
+        assert frame.locator("#which").get_attribute("aria-pressed") == "true"
+        canvas = frame.locator(axial)
+        before, now = after(frame, lambda: canvas.click(position={"x": 90, "y": 60}))
+        assert now != before
+
+        _, now = after(frame, lambda: frame.locator("#reset").click())
+        assert now == first
+        assert seen.errors == []
+
+
+def test_turning_by_drag_and_by_keys(visit, pages):
+    """The scene turns under the pointer and under the arrow keys, which show where they are."""
+    with visit(pages["3"]) as seen:
+        frame, mouse = inside(seen.page), seen.page.mouse
+        box = frame.locator("#scene").bounding_box()
+
+        def drag() -> None:
+            mouse.move(box["x"] + 150, box["y"] + 150)
+            mouse.down()
+            mouse.move(box["x"] + 220, box["y"] + 180, steps=3)
+            mouse.up()
+
+        before, now = after(frame, drag)
+        assert now != before
+        for key in ("ArrowLeft", "ArrowUp"):
+            before, now = after(frame, lambda key=key: frame.locator("#scene").press(key))
+            assert now != before
+        outline = "canvas => getComputedStyle(canvas).outlineStyle"
+        assert frame.eval_on_selector("#scene", outline) == "solid"
+        before, now = after(frame, lambda: frame.locator("#reset").click())
+        assert now != before
+
+
+def test_a_finger(visit, pages):
+    """A sideways stroke turns the scene; up and down scrolls the page, as it does elsewhere."""
+    with visit(pages["3"], "phone", touch=True) as seen:
+        frame = inside(seen.page)
+        box = frame.locator("#scene").bounding_box()
+        finger = seen.page.context.new_cdp_session(seen.page)
+
+        def stroke() -> None:
+            for kind, x in (("touchStart", 100), ("touchMove", 150), ("touchMove", 200)):
+                at = {"x": box["x"] + x, "y": box["y"] + 120}
+                finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [at]})
+            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+        before, now = after(frame, stroke)
+        assert now != before
+        assert frame.eval_on_selector("#scene", "c => getComputedStyle(c).touchAction") == "pan-y"
+
+
+def test_play_and_pause(visit, pages):
+    """Play moves the time, in steps where less motion is wished for; pause holds it."""
+    for motion in ("no-preference", "reduce"):
+        with visit(pages["2"]) as seen:
+            seen.page.emulate_media(reduced_motion=motion)
+            frame = inside(seen.page)
+            after(frame, lambda frame=frame: frame.locator("#play").click())
+            assert frame.locator("#play").get_attribute("aria-label") == "Pause"
+            seen.page.wait_for_timeout(300)
+            now = float(frame.locator("#now").inner_text())
+            assert now in (0.75, 1.0) if motion == "reduce" else now != 0.55
+            frame.locator("#play").click()
+            seen.page.wait_for_timeout(150)  # what was under way
+            held = frame.evaluate("document.body.dataset.drawn")
+            seen.page.wait_for_timeout(300)
+            assert frame.evaluate("document.body.dataset.drawn") == held  # idle: nothing is drawn
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_accessible(visit, pages, ndim):
+    """axe finds nothing serious in the viewer's page."""
+    with visit(pages[f"alone{ndim}"]) as seen:
+        seen.page.locator("body[data-drawn]").wait_for(timeout=20_000)
+        found = Axe().run(seen.page).response["violations"]
+        assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_an_old_browser_is_told(browser, pages):
+    """Without DecompressionStream: one line that says so, and no error."""
+    context = browser.new_context()
+    context.add_init_script("delete globalThis.DecompressionStream")
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(pages["alone2"])
+    assert "DecompressionStream" in page.locator("#note").inner_text()
+    assert errors == []
+    context.close()
+
+
+def test_without_scripts(browser, pages):
+    """The description stands in the place of the picture."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(pages["alone3"])
+    assert "moved by up to" in page.locator("noscript").inner_text()
+    context.close()
