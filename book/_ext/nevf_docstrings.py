@@ -79,7 +79,7 @@ def known_names() -> dict[str, str]:
 
 
 def _python(block: str) -> bool:
-    """Is a paragraph code though it is not indented? No English sentence with a full stop parses."""
+    """Is a paragraph code though it is not indented? A sentence with a full stop never parses."""
     try:
         return bool(ast.parse(block).body)
     except SyntaxError:

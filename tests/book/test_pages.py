@@ -55,7 +55,7 @@ def test_a_page_is_accessible(visit, site, name, theme):
 
 def test_the_first_page_opens_from_the_disk(visit, site_folder):
     with visit((site_folder / "index.html").as_uri()) as seen:
-        seen.page.wait_for_selector("h1")
+        seen.page.wait_for_selector("main article h1")
         assert seen.errors == []
         assert seen.outside == []
 

@@ -207,3 +207,21 @@ def test_the_other_real_pairs(nevf_data, monkeypatch, dataset, shape):
     assert pair.fixed.shape == shape == pair.moving_labels.shape
     present = set(np.unique(np.asanyarray(pair.fixed_labels.dataobj))) - {0}
     assert len(present & set(pair.protocol)) > 15 and present <= set(pair.label_names)
+
+
+def test_the_slices_lie_as_anatomy_says_whatever_their_headers_say(nevf_data, monkeypatch):
+    """Frontal cortex is in front of occipital cortex, and left labels are on the left."""
+    monkeypatch.setenv("NEVF_DATA", str(nevf_data))
+    pair = load_pair("slices2d")
+    for labels in (pair.fixed_labels, pair.moving_labels):
+        values, grid = np.asarray(labels.dataobj), Grid.of(labels)
+
+        def centre(*wanted, values=values, grid=grid):
+            return grid.to_world(np.argwhere(np.isin(values, wanted))).mean(axis=0)
+
+        front, back = centre(1028, 2028), centre(1005, 2005)  # superior frontal; cuneus
+        assert front[1] > back[1] + 50
+        cortex = values[(values >= 1000) & (values < 3000)]
+        left, right = (np.unique(cortex[cortex // 1000 == side]) for side in (1, 2))
+        assert centre(*left)[0] < centre(*right)[0] - 30
+    assert Grid.of(pair.fixed) == Grid.of(pair.fixed_labels)
