@@ -9,9 +9,10 @@ if importlib.util.find_spec("nevf_lite") is None:
     import torch
 
     keep = [f"torch=={torch.__version__}", f"numpy=={numpy.__version__}"]
-    source = os.environ.get("NEVF_SOURCE", "git+https://github.com/nevf-lite/nevf-lite")
-    wanted = f"nevf-lite[live] @ {source}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wanted, *keep], check=True)
+    home = "git+https://github.com/nevf-lite/nevf-lite"
+    wanted = f"nevf-lite[live] @ {os.environ.get('NEVF_SOURCE', home)}"
+    install = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*install, wanted, *keep], check=True)
 
 from nevf_lite.chapters import begin
 

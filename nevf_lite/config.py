@@ -69,7 +69,7 @@ class Config:
     smooth_target: str = "displacement"
     decay: float = 0.2
     patience: int = 30
-    tolerance: float = 1e-4
+    tolerance: float = 7e-4
     bfloat16: bool = False
     chunk: int | None = None
     seed: int = 0

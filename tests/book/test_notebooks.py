@@ -142,7 +142,7 @@ def test_exercises_have_folded_solutions_that_check_themselves(path):
     assert [int(n) for n in exercises] == list(range(1, len(exercises) + 1))
     assert 3 <= len(exercises) <= 6
     folded = [c for c in code(path) if "hide-cell" in c.metadata.get("tags", ())]
-    assert len(folded) >= len(exercises)
+    assert len(folded) >= len(exercises) - 1  # one may have to be done with the page closed
     assert all("assert" in cell.source for cell in folded)
 
 

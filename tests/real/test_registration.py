@@ -39,7 +39,7 @@ def test_real_pair(nevf_data, dataset, fixed, moving, before, after):
 
 
 def test_simulated_pair():
-    """Where the truth is known: the mean error in the brain falls from 2.1 mm to about 0.5."""
+    """Where the truth is known: the mean error in the brain falls from 2.1 mm to below 0.5."""
     pair = load_pair("simulated", seed=0)
     result = register(pair.fixed, pair.moving, progress=False)
     brain = np.asarray(pair.fixed_mask.dataobj) > 0
@@ -47,4 +47,4 @@ def test_simulated_pair():
     error = tre(found, truth).mean()
     print("simulated", error, np.linalg.norm(truth, axis=1).mean(), result.timings)
     assert np.linalg.norm(truth, axis=1).mean() > 2  # or there would be nothing to find
-    assert error < 0.55
+    assert error < 0.5
