@@ -46,7 +46,7 @@ notebooks: $(STAMP)
 # then the finished book in a browser; then the long ones with both cores each.
 test: $(STAMP) lint
 	$(BIN)/python -m pytest tests/unit tests/parity tests/real -m "not slow" $(PARALLEL)
-	$(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PARALLEL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PARALLEL)
 	$(MAKE) book
 	$(BIN)/python -m pytest tests/book -m "not slow" -n 2 -q
 	$(BIN)/python -m pytest -m slow -q --durations=10
