@@ -7,6 +7,7 @@ Directives, for use in the Markdown pages: `nevf-presets` (the table of presets)
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import tomllib
 from pathlib import Path
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COLAB = "https://colab.research.google.com"
 
 
+@functools.cache  # every page asks for it
 def project() -> dict:
     """The [project] table of pyproject.toml, the one place for version, licence and address."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

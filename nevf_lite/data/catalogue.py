@@ -21,6 +21,7 @@ _NEURITE = (
     "amortized hyperparameter learning for image registration, IPMI 2021."
 )
 _OASIS_TERMS = "OASIS data-use terms (research, with acknowledgement, no re-identification)"
+_MINDBOGGLE_TERMS = "Labels CC BY-NC-SA 3.0 (Mindboggle-101, 2012); images: " + _OASIS_TERMS
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ DATASETS = {
             ("trt02", "trt01"),
             tuple(range(1, 63)),
             "mindboggle",
-            "Labels CC BY-NC-SA 3.0 (Mindboggle-101, 2012); images: " + _OASIS_TERMS,
+            _MINDBOGGLE_TERMS,
             f"{_KLEIN} {_MARCUS}",
             "run `nevf data fetch mindboggle` and `nevf data prepare mindboggle` (408 MB), or set "
             "NEVF_DATA",
@@ -103,7 +104,7 @@ DATASETS = {
             ("trt02", "trt01"),
             DKT31,
             "mindboggle",
-            "Labels CC BY-NC-SA 3.0 (Mindboggle-101, 2012); images: " + _OASIS_TERMS,
+            _MINDBOGGLE_TERMS,
             f"{_KLEIN} {_MARCUS}",
             "set NEVF_DATA to a copy, or use `nevf data fetch neurite2d` (24 MB) for other slices",
             freesurfer_ids=True,
