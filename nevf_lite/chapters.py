@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +21,9 @@ from torch import Tensor
 from nevf_lite import __version__
 from nevf_lite.data import Pair, available, load_pair
 from nevf_lite.space import Grid
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Value = TypeVar("Value")
 PROFILES = ("fast", "full")
@@ -84,6 +89,22 @@ def tensor(image: nib.Nifti1Image | np.ndarray) -> Tensor:
     """The values of an image as the method wants them: (1, 1, *shape), float32."""
     values = np.asarray(getattr(image, "dataobj", image), dtype=np.float32)
     return torch.from_numpy(np.ascontiguousarray(values))[None, None]
+
+
+def results(name: str) -> pd.DataFrame:
+    """A table of the book: the rows of a study that took hours, or the paper's own figures.
+
+    name: of a file in `book/results/`, without its ending. It is read from the checkout that this
+    package is used from; where there is none, as in Colab, from the repository.
+    """
+    import pandas as pd
+
+    file = Path(__file__).parents[1] / "book" / "results" / f"{name}.csv"
+    if file.is_file():
+        return pd.read_csv(file, dtype={"fixed": str, "moving": str})
+    urls = dict(entry.split(", ") for entry in metadata("nevf-lite").get_all("Project-URL"))
+    raw = f"{urls['Repository']}/raw/main/book/results/{name}.csv"
+    return pd.read_csv(raw, dtype={"fixed": str, "moving": str})
 
 
 def _cropped(pair: Pair, margin_mm: float) -> Pair:

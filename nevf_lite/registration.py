@@ -24,7 +24,7 @@ from nevf_lite.fields import VelocityField
 from nevf_lite.frames import Frame, choose_device
 from nevf_lite.grid import sparse_shape
 from nevf_lite.io import load_image
-from nevf_lite.optimise import fit, level_shape
+from nevf_lite.optimise import fit, level_shape, make_field
 from nevf_lite.parts import Velocity
 from nevf_lite.space import Grid
 from nevf_lite.transform import Transform
@@ -83,6 +83,7 @@ def register(
     resume: Transform | None = None,
     progress: bool = True,
     callback: Callable[[dict], None] | None = None,
+    watch: Callable[[dict, Callable[[], Transform]], None] | None = None,
 ) -> Registration:
     """Register a moving image to a fixed one with a neural velocity field.
 
@@ -94,7 +95,9 @@ def register(
     spacing: mm of the grid to optimise on, instead of the config's. device: "auto", "cpu",
     "cuda", "cuda:1", "mps". seed: of the field's start, instead of the config's. resume: an earlier
     result's transform, to go on from its field. progress: a bar on standard error. callback: is
-    given each iteration's record.
+    given each iteration's record. watch: is given the record and a function that makes the
+    transform as it stands after that iteration; the time it takes is in no seconds that are
+    reported.
 
     Raises ValueError or FileNotFoundError for input that cannot be registered, MemoryError if it
     would not fit (before starting), NonFiniteLoss if the optimisation diverges. Ctrl-C ends it
@@ -122,27 +125,29 @@ def register(
     inputs = {name: None if t is None else t.to(place) for name, t in frame.tensors.items()}
     timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
 
+    live = field_to_go_on
+    if watch is not None and live is None:  # the very field that `fit` would make
+        live = make_field(inputs["fixed"].shape[2:], config).to(inputs["fixed"])
+    watched = 0.0  # seconds spent in `watch`
+
     with _progress_bar(config, enabled=progress) as show:
 
         def report(record: dict) -> None:
+            nonlocal watched
+            record["seconds"] -= watched
             show(record)
             if callback is not None:
                 callback(record)
+            if watch is not None:
+                since = time.perf_counter()
+                watch(record, lambda: _transform_of(copy.deepcopy(live), frame, config))
+                watched += time.perf_counter() - since
 
-        outcome = fit(**inputs, config=config, field=field_to_go_on, callback=report)
-    timings["optimise"] = time.perf_counter() - started - sum(timings.values())
+        outcome = fit(**inputs, config=config, field=live, callback=report)
+    timings["optimise"] = time.perf_counter() - started - watched - sum(timings.values())
 
-    finest = config.levels[-1]
-    velocity = Velocity(
-        outcome.field.cpu().eval().requires_grad_(False),
-        frame.native,
-        sparse_shape(level_shape(frame.work.shape, finest), finest.step),
-        config.integrator,
-        config.squarings,
-        config.order,
-    )
     return Registration(
-        Transform((velocity, *frame.after), frame.fixed, frame.moving),
+        _transform_of(outcome.field, frame, config),
         fixed,
         moving,
         config,
@@ -152,6 +157,20 @@ def register(
         str(place),
         frame.notes,
     )
+
+
+def _transform_of(field: VelocityField, frame: Frame, config: Config) -> Transform:
+    """The transform of a field, which it takes over: moved to the CPU, no gradients."""
+    finest = config.levels[-1]
+    velocity = Velocity(
+        field.cpu().eval().requires_grad_(False),
+        frame.native,
+        sparse_shape(level_shape(frame.work.shape, finest), finest.step),
+        config.integrator,
+        config.squarings,
+        config.order,
+    )
+    return Transform((velocity, *frame.after), frame.fixed, frame.moving)
 
 
 def _affine_start(fixed, moving, fixed_mask, moving_mask, seed: int) -> Transform:

@@ -1,0 +1,25 @@
+"""Studies: pairs of brains times methods, one row a job, resumable, on one machine or many.
+
+    from nevf_lite.study import Study, report, run
+    rows = run(Study.from_yaml("classical.yml"), "classical.csv", workers=2)
+    print(report(rows, against="SyN"))
+
+`plan` says what is to be done, `methods` how; `process` and `job` do one of them in a process of
+its own, `run` does them all, and `rows` keeps what came out; `report` makes the table.
+"""
+
+from nevf_lite.study.methods import METHODS, Method, register_with
+from nevf_lite.study.plan import MethodSpec, PairSpec, Study
+from nevf_lite.study.rows import read_rows
+from nevf_lite.study.run import run
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "MethodSpec",
+    "PairSpec",
+    "Study",
+    "read_rows",
+    "register_with",
+    "run",
+]

@@ -1,0 +1,103 @@
+"""Run a study: what is not done yet, here or on a cluster, each row written when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from nevf_lite.study.plan import Job, Study
+from nevf_lite.study.process import run_job
+from nevf_lite.study.rows import open_rows, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(
+    study: Study,
+    output: str | os.PathLike,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Do all jobs of a study that the file of rows does not hold yet, and return its rows.
+
+    output: the CSV file, made or gone on with. workers: jobs at a time on this machine; or
+    scheduler: the address of a Dask scheduler, "tcp://host:8786", whose workers have this package
+    and the data. retry_failed: do those again that failed. progress: a bar on standard error.
+
+    Only this process writes rows. Ctrl-C ends the jobs that are running; their rows are not
+    written, all finished ones are. Raises ValueError for what cannot be run at all; a job that
+    fails is a row with status "failed" and a reason.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: wanted 1 or more, got {workers}")
+    jobs = study.jobs()
+    with open_rows(output) as rows:
+        for text in rows.notes:
+            tqdm.write(f"nevf: {text}", file=_stderr())
+        finished = rows.status()
+        again = ("done",) if retry_failed else ("done", "failed")
+        left = [job for job in jobs if finished.get(job.key) not in again]
+        bar = tqdm(
+            total=len(jobs),
+            initial=len(jobs) - len(left),
+            disable=not progress,
+            unit="job",
+            smoothing=0,
+            dynamic_ncols=True,
+        )
+        with bar:
+            results = (
+                _on_cluster(left, scheduler)
+                if scheduler
+                else _here(left, workers, lambda job: bar.set_description(str(job)))
+            )
+            with contextlib.closing(results):
+                for job, row in results:
+                    rows.append(row)
+                    bar.update()
+                    last = f"Dice {row['dice']:.4f}" if row["status"] == "done" else "FAILED"
+                    bar.set_postfix_str(f"{job.method.label} {last}")
+    return read_rows(output)
+
+
+def _stderr():
+    import sys
+
+    return sys.stderr
+
+
+def _here(
+    jobs: list[Job], workers: int, starting: Callable[[Job], None]
+) -> Iterator[tuple[Job, dict]]:
+    """Each job and its row, as they come; threads wait for the processes that do the work."""
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise ValueError('workers: pip install "nevf-lite[study]" first') from error
+    stop = threading.Event()
+
+    def one(job: Job) -> tuple[Job, dict | None]:
+        if not stop.is_set():
+            starting(job)
+        return job, run_job(job, stop.is_set)
+
+    parallel = Parallel(
+        workers, backend="threading", pre_dispatch=workers, return_as="generator_unordered"
+    )
+    results = parallel(delayed(one)(job) for job in jobs)
+    try:
+        for job, row in results:
+            if row is not None:
+                yield job, row
+    finally:
+        stop.set()
+        results.close()
