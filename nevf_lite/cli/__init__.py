@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nevf_lite import __version__
-from nevf_lite.cli import apply, data, demo, evaluate, info, register, view
+from nevf_lite.cli import apply, data, demo, evaluate, info, register, study, view
 from nevf_lite.cli.terminal import Command, Nevf, debugging
 
 __all__ = ["app", "main"]
@@ -60,6 +60,7 @@ for _panel, _page, _names in (
             getattr(_page, _name)
         )
 app.add_typer(data.app, name="data", rich_help_panel="Machine and data")
+app.add_typer(study.app, name="study", rich_help_panel="Compare methods")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ its own, `run` does them all, and `rows` keeps what came out; `report` makes the
 
 from nevf_lite.study.methods import METHODS, Method, register_with
 from nevf_lite.study.plan import MethodSpec, PairSpec, Study
+from nevf_lite.study.report import Report, report
 from nevf_lite.study.rows import read_rows
 from nevf_lite.study.run import run
 
@@ -18,8 +19,10 @@ __all__ = [
     "Method",
     "MethodSpec",
     "PairSpec",
+    "Report",
     "Study",
     "read_rows",
     "register_with",
+    "report",
     "run",
 ]

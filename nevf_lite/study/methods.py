@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nevf_lite.transform import Transform
 
 #: What every method is told by the study and nobody gives as an option.
-COMMON = ("fixed", "moving", "spacing", "threads", "seed", "watch")
+COMMON = ("fixed", "moving", "spacing", "threads", "seed", "watch", "progress")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Method:
 
     title: its name in tables. home: the module that has it, a function or an entry of BASELINES
     called `name`. extra: the pip extra that it needs ("" for none). packages: distributions whose
-    versions are recorded. modules: imported before the clock starts.
+    versions are recorded. modules: what has to be importable.
     """
 
     name: str
@@ -50,6 +50,13 @@ class Method:
     @property
     def missing(self) -> str:
         """What to install before it can be used; empty where all is there."""
+        if self.name == "niftyreg":  # programs, not a module
+            from nevf_lite.study.baselines.niftyreg import programs
+
+            try:
+                programs()
+            except ValueError as error:
+                return str(error)
         if all(find_spec(module) for module in self.modules):
             return ""
         return f'pip install "nevf-lite[{self.extra}]"'
@@ -58,6 +65,19 @@ class Method:
     def watchable(self) -> bool:
         """Can its Dice be recorded on the way?"""
         return "watch" in inspect.signature(self.function).parameters
+
+    def settle(self, options: Mapping) -> dict:
+        """The options with every default filled in: what a job is told apart by."""
+        parameters = inspect.signature(self.function).parameters.values()
+        own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in COMMON]
+        settled = {p.name: p.default for p in own} | dict(options)
+        if self.name != "nevf":
+            return settled
+        init, device = settled.pop("init"), settled.pop("device")
+        if init is not None:
+            rest = {k: v for k, v in init.items() if k != "method"}
+            init = {"method": init["method"], **find_method(init["method"]).settle(rest)}
+        return {**_nevf_config(**settled).to_dict(), "init": init, "device": device}
 
     def check(self, options: Mapping) -> None:
         """ValueError for an option that it does not have, with those it has."""
@@ -178,7 +198,7 @@ METHODS = {
         Method("dipy", "SyN (DIPY)", _BASELINES, "baselines", ("dipy",), ("dipy",)),
         Method("demons", "Demons (ITK)", _BASELINES, "", ("SimpleITK",), ("SimpleITK",)),
         Method("greedy", "greedy", _BASELINES, "baselines", ("picsl_greedy",), ("picsl_greedy",)),
-        Method("voxelmorph", "VoxelMorph", _NETWORKS, "networks", ("h5py",)),
+        Method("voxelmorph", "VoxelMorph", _NETWORKS, "networks", (), ("h5py",)),
         Method("symnet", "SYMNet", _NETWORKS),
     )
 }

@@ -54,7 +54,10 @@ class MethodSpec:
 
     @property
     def hash(self) -> str:
-        """12 hex digits of all that decides the result: not the label, not the threads."""
+        """12 hex digits of all that decides the result: not the label, not the threads.
+
+        What is left to a default counts with its value, so another default is another job.
+        """
         told = {"method": self.method, "spacing": self.spacing, "seed": self.seed}
         told |= {"trajectory": self.trajectory} if self.trajectory else {}
         return hashlib.sha256(canonical({**told, "options": self.options}).encode()).hexdigest()[

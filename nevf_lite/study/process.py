@@ -42,6 +42,7 @@ def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> dict | Non
     environment = os.environ | {name: str(job.method.threads) for name in THREADS}
     with tempfile.TemporaryDirectory(prefix="nevf-study-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log.txt")
+        environment["TMPDIR"] = folder  # what a killed tool leaves behind goes with it
         with log.open("wb") as said:
             process = subprocess.Popen(
                 [sys.executable, "-m", "nevf_lite.study.job", str(result)],
@@ -68,6 +69,12 @@ def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> dict | Non
         except (OSError, ValueError):
             found = {"status": "failed", "reason": _why(process.returncode, log)}
     return {**_described(job), "started": started, **found}
+
+
+def failed(job: Job, error: BaseException) -> dict:
+    """The row of a job that no process could be started for, or that was lost."""
+    reason = f"{type(error).__name__}: {error}"
+    return {**_described(job), "status": "failed", "reason": reason}
 
 
 def _described(job: Job) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -61,11 +62,20 @@ def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
     return found
 
 
+def cpu_seconds() -> float:
+    """What the processor has worked for this process and the programs it has waited for.
+
+    Beside wall time, because on a machine that does other work too it is the steadier of the two.
+    """
+    used = psutil.Process().cpu_times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 class PeakMemory:
     """The most memory this process and the programs it starts held together, in MiB.
 
-    Only between `with` and its end for those programs; for the process itself since its start, so
-    ask a fresh one.
+    Between `with` and its end; where the system cannot forget what the process held before (it can
+    on Linux), since the process started.
     """
 
     def __init__(self) -> None:
@@ -74,6 +84,8 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> PeakMemory:
+        with contextlib.suppress(OSError):  # 5: the peak starts again from what is held now
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         self._thread.start()
         return self
 
@@ -95,7 +107,7 @@ class PeakMemory:
 
 
 def own_peak() -> float:
-    """The most memory this process has held since its program started, in MiB."""
+    """The most memory this process has held since it started, or was last told to forget; MiB."""
     # getrusage would do, but on Linux it remembers what the parent held when it started us
     status = Path("/proc/self/status")
     if status.exists():

@@ -32,6 +32,7 @@ COLUMNS = (
     "folds_percent",
     "ndv_percent",
     "seconds",
+    "cpu_seconds",
     "iterations",
     "seconds_per_iteration",
     "peak_mib",
@@ -47,7 +48,8 @@ COLUMNS = (
 #: What makes two rows the same job.
 KEY = ("dataset", "fixed", "moving", "config_hash")
 _NUMBERS = ("spacing_mm", "threads", "seed", "dice", "dice_before", "folds_percent", "ndv_percent")
-_NUMBERS += ("seconds", "iterations", "seconds_per_iteration", "peak_mib", "device_peak_mib")
+_NUMBERS += ("seconds", "cpu_seconds", "iterations", "seconds_per_iteration", "peak_mib")
+_NUMBERS += ("device_peak_mib",)
 
 
 class RowFile:

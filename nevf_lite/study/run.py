@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from nevf_lite.study.cluster import on_cluster
 from nevf_lite.study.plan import Job, Study
 from nevf_lite.study.process import run_job
 from nevf_lite.study.rows import open_rows, read_rows
@@ -42,7 +44,7 @@ def run(
     jobs = study.jobs()
     with open_rows(output) as rows:
         for text in rows.notes:
-            tqdm.write(f"nevf: {text}", file=_stderr())
+            tqdm.write(f"nevf: {text}", file=sys.stderr)
         finished = rows.status()
         again = ("done",) if retry_failed else ("done", "failed")
         left = [job for job in jobs if finished.get(job.key) not in again]
@@ -56,7 +58,7 @@ def run(
         )
         with bar:
             results = (
-                _on_cluster(left, scheduler)
+                on_cluster(left, scheduler)
                 if scheduler
                 else _here(left, workers, lambda job: bar.set_description(str(job)))
             )
@@ -69,12 +71,6 @@ def run(
     return read_rows(output)
 
 
-def _stderr():
-    import sys
-
-    return sys.stderr
-
-
 def _here(
     jobs: list[Job], workers: int, starting: Callable[[Job], None]
 ) -> Iterator[tuple[Job, dict]]:
@@ -83,12 +79,13 @@ def _here(
         from joblib import Parallel, delayed
     except ImportError as error:
         raise ValueError('workers: pip install "nevf-lite[study]" first') from error
-    stop = threading.Event()
+    stop, places = threading.Event(), threading.Semaphore(workers)
 
     def one(job: Job) -> tuple[Job, dict | None]:
-        if not stop.is_set():
-            starting(job)
-        return job, run_job(job, stop.is_set)
+        with places:
+            if not stop.is_set():
+                starting(job)
+            return job, run_job(job, stop.is_set)
 
     parallel = Parallel(
         workers, backend="threading", pre_dispatch=workers, return_as="generator_unordered"
@@ -101,3 +98,5 @@ def _here(
     finally:
         stop.set()
         results.close()
+        for _ in range(workers):  # joblib leaves its threads behind; their processes must be gone
+            places.acquire()

@@ -19,7 +19,10 @@ from nevf_lite.io import load_image, load_labels
 from nevf_lite.space import Grid
 from nevf_lite.transform import Transform
 
-COMMANDS = ("register", "demo", "apply", "invert", "compose", "evaluate", "view", "info", "data")
+COMMANDS = (
+    *("register", "demo", "apply", "invert", "compose", "evaluate", "view", "info", "data"),
+    "study",
+)
 RESULT = {
     "warped.nii.gz",
     "warp.nii.gz",
