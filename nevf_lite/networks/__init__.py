@@ -1,0 +1,35 @@
+"""Networks that register two brains at one look: VoxelMorph and SYMNet.
+
+`voxelmorph` and `symnet` register two images as every method of a study does; `predict` does it
+with any network, and `refine` is test-time refinement. `VoxelMorph` and `SYMNet` are the
+architectures, `load_network` reads the published weights and ours, `train` is the loop that made
+ours.
+"""
+
+from nevf_lite.networks.base import Loss, Network, NetworkFrame, Objective
+from nevf_lite.networks.lattice import lattice_over, onto_lattice
+from nevf_lite.networks.prediction import predict, symnet, voxelmorph
+from nevf_lite.networks.refinement import refine
+from nevf_lite.networks.symnet_net import SYMNet
+from nevf_lite.networks.training import Training, train
+from nevf_lite.networks.voxelmorph_net import VoxelMorph
+from nevf_lite.networks.weights import load_network, save_network
+
+__all__ = [
+    "Loss",
+    "Network",
+    "NetworkFrame",
+    "Objective",
+    "SYMNet",
+    "Training",
+    "VoxelMorph",
+    "lattice_over",
+    "load_network",
+    "onto_lattice",
+    "predict",
+    "refine",
+    "save_network",
+    "symnet",
+    "train",
+    "voxelmorph",
+]
