@@ -18,8 +18,8 @@ class Report:
     """What :func:`report` returns; printed, it is its tables in Markdown.
 
     table: one row a dataset and method, with the columns dataset, label, pairs, failed, dice_mean,
-    dice_sd, dice_before, folds_percent, ndv_percent (means), seconds, peak_mib and device_peak_mib
-    (medians); and, compared with another method, pairs_in_common, difference (of the mean Dice on
+    dice_sd, dice_before, folds_percent, ndv_percent (means), seconds, cpu_seconds, peak_mib and
+    device_peak_mib (medians); and, compared with another method, pairs_in_common, difference (of the mean Dice on
     those pairs), p and effect. notes: what a reader of the table has to know.
     """
 
@@ -34,11 +34,12 @@ class Report:
             "pairs": lambda r: _number(r["pairs"], "d"),
             "folds %": lambda r: _number(r["folds_percent"], ".4f"),
             "s": lambda r: _number(r["seconds"], ".1f"),
+            "CPU s": lambda r: _number(r["cpu_seconds"], ".1f"),
             "MiB": lambda r: _number(
                 r["peak_mib"] if np.isnan(r["device_peak_mib"]) else r["device_peak_mib"], ".0f"
             ),
         }
-        found = [("Dice: mean ± sd over pairs; seconds, MiB: median", *self._wide(scores))]
+        found = [("Dice: mean ± sd over pairs; seconds (wall, processor) and MiB: median", *self._wide(scores))]
         if self.against is not None:
             compared = {
                 "diff": lambda r: _number(r["difference"], "+.4f"),
@@ -139,7 +140,7 @@ def _by_pair(rows: pd.DataFrame) -> pd.Series:
 def _summary(rows: pd.DataFrame) -> dict[str, float]:
     dice = rows["dice"]
     means = ("dice_before", "folds_percent", "ndv_percent")
-    medians = ("seconds", "peak_mib", "device_peak_mib")
+    medians = ("seconds", "cpu_seconds", "peak_mib", "device_peak_mib")
     return {
         "pairs": len(rows),
         "dice_mean": dice.mean(),

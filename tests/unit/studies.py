@@ -69,6 +69,7 @@ def made_row(seed: int = 0, label: str = "Affine", dice: float = 0.5, **more) ->
         "folds_percent": 0.0,
         "ndv_percent": 0.0,
         "seconds": 2.0,
+        "cpu_seconds": 1.5,
         "peak_mib": 400,
         "machine": "one",
     }

@@ -1,0 +1,98 @@
+"""Charts of a study: what is drawn is what the rows say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from nevf_lite.viz.comparisons import dice_against_time, overlap
+from nevf_lite.viz.style import encode
+
+
+def rows(**dice) -> pd.DataFrame:
+    """Rows of one data set: label to the Dice of its pairs."""
+    found = [
+        {"dataset": "toy", "label": label, "dice": value, "status": "done"}
+        for label, values in dice.items()
+        for value in values
+    ]
+    return pd.DataFrame(found)
+
+
+def test_overlap_draws_each_pair_and_the_mean():
+    """Protects the picture: a dot a pair, the bar at their mean, methods in the rows' order."""
+    figure = overlap(rows(second=[0.5, 0.7], first=[0.2]))
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["second", "first"]
+    dots, bar = axes.lines[:2]
+    np.testing.assert_allclose(dots.get_xdata(), [0.5, 0.7])
+    np.testing.assert_allclose(bar.get_xdata(), 0.6)
+    assert "second on toy 0.600" in figure.alt
+
+
+def test_overlap_leaves_out_what_failed():
+    """Protects means: a failed row has no Dice, and its method no bar."""
+    some = rows(good=[0.5], bad=[0.9])
+    some.loc[some.label == "bad", "status"] = "failed"
+    assert "bad" not in overlap(some).alt
+    with pytest.raises(ValueError, match="^rows: "):
+        overlap(some[some.status == "failed"])
+
+
+def test_overlap_puts_the_papers_mean_on_its_own_row_and_data_set():
+    """Protects the comparison: a diamond stands where its key says, or nowhere."""
+    two = pd.concat([rows(a=[0.5], b=[0.6]), rows(b=[0.8]).assign(dataset="other")])
+    figure = overlap(two, {("other", "b"): 0.7, ("toy", "unknown"): 0.1})
+    diamonds = [[ln for ln in axes.lines if ln.get_marker() == "D"] for axes in figure.axes]
+    assert [len(found) for found in diamonds] == [0, 1]
+    assert diamonds[1][0].get_xdata() == [0.7] and diamonds[1][0].get_ydata() == [1]
+
+
+def test_courses_begin_after_zero_seconds():
+    """Protects the logarithmic axis: where all start is the dotted line, not a point."""
+    figure = dice_against_time({"a": ([0, 1, 10], [0.3, 0.4, 0.5])}, before=0.3)
+    before, line = figure.axes[0].lines
+    np.testing.assert_array_equal(line.get_xdata(), [1, 10])
+    assert set(before.get_ydata()) == {0.3}
+    assert "a reaches 0.500 after 10 s" in figure.alt
+
+
+def test_seconds_are_plain_numbers():
+    """Protects the reader: 200, not 2 x 10^2."""
+    axes = dice_against_time({"a": ([0.5, 300], [0.4, 0.5])}, before=0.3).axes[0]
+    axes.figure.canvas.draw()
+    labels = [t.get_text() for t in axes.get_xticklabels()]
+    assert {"0.5", "20", "200"} <= set(labels)
+
+
+def test_courses_are_told_apart_without_colour():
+    """Protects print: no two of eight courses share a symbol, and none shares colour and dash."""
+    courses = {f"m{i}": ([1, 2], [0.4, 0.5 + i / 100]) for i in range(8)}
+    lines = dice_against_time(courses, before=0.3).axes[0].lines[1:]
+    assert len({line.get_marker() for line in lines}) == 8
+    assert len({(to_rgb(line.get_color()), line.get_linestyle()) for line in lines}) == 8
+
+
+def test_a_watched_course_keeps_its_line_visible():
+    """Protects long courses: every point is in the line, few have a symbol."""
+    seconds = np.arange(1, 36)
+    line = dice_against_time({"a": (seconds, seconds / 40)}, before=0.3).axes[0].lines[1]
+    assert len(line.get_xdata()) == 35 and line.get_markevery() == 5
+
+
+def test_no_course_is_refused():
+    """Protects the message: what was missing."""
+    with pytest.raises(ValueError, match="^courses: "):
+        dice_against_time({"a": ([0], [0.3])}, before=0.3)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "any"])
+def test_both_charts_become_images_in_every_theme(theme):
+    """Protects the pages: both are SVG without a background."""
+    for figure in (
+        overlap(rows(a=[0.4, 0.5]), theme=theme),
+        dice_against_time({"a": ([1, 2], [0.4, 0.5])}, 0.3, theme=theme),
+    ):
+        assert figure.kind == "svg" and encode(figure, "svg").lstrip().startswith(b"<?xml")
