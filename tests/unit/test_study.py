@@ -282,7 +282,7 @@ def test_the_table_has_means_deviations_and_pairs():
     assert rows["pairs"].tolist() == [3, 2] and rows["failed"].tolist() == [0, 1]
     assert made.notes == ("B: 2 of the 3 pairs of mindboggle, 1 failed",)
     text = made.markdown()
-    assert "| A | 0.600 ± 0.100 | 3 | 0.0000 | 2.0 | 400 |" in text
+    assert "| A | 0.600 ± 0.100 | 3 | 0.0000 | 2.0 | 1.5 | 400 |" in text
     assert "- B: 2 of the 3 pairs" in text
 
 
