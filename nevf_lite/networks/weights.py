@@ -7,7 +7,7 @@
 | SYMNet "official" | PyTorch, `SYMNet_neurite_oasis_smo30_update_80000.pth` of
 `cwmok/Fast-Symmetric-Diffeomorphic-Image-Registration-with-Convolutional-Neural-Networks`
 (commit e59968b1) | neurite-OASIS, 160x192x224 |
-| either "small" | in this package, see `weights/README.md` | 13 people of OASIS at 2 mm |
+| VoxelMorph "small" | in this package, see `weights/README.md` | 13 people of OASIS at 2 mm |
 
 The addresses and checksums of the published files are in `data.fetch`. Both files were read and
 their checksums computed from copies of them; downloading them from these addresses could not be
@@ -69,7 +69,12 @@ def load_network(name: str, weights: str | os.PathLike = "official") -> Network:
     if weights == "official":
         path = official_file(name)
     elif weights == "small":
-        path = existing_file(SMALL[name], "weights")
+        path = SMALL[name]
+        if not path.is_file():
+            raise ValueError(
+                f"weights: no small weights of {name} come with this version; make them with "
+                f"`python data_scripts/train_networks.py {name} --export`"
+            )
     else:
         path = existing_file(weights, "weights")
     kind = suffix_of(path, (".safetensors", ".h5", ".pth"), "weights")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nevf_lite.viz.sketch import CURVES
 from nevf_lite.viz.style import AFTER, ALARM, INK, Picture, chart, ink_style, styled
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 #: One symbol a family of methods, so that they are told apart without colour.
 _MARKS = "osD^vP*X"
+#: A course with more points than this was watched on its way.
+_MANY = 12
 
 
 @styled
@@ -51,17 +55,17 @@ def overlap(
                         paper[dataset, label], place, "D", mfc="none", mec=ALARM, markersize=5.5
                     )
             axes.set(title=dataset, xlabel="Dice")
-            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.grid(axis="x")
         panels[0].set_yticks(range(len(labels)), labels, fontsize=8.5)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
         keys = [
-            matplotlib.lines.Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"),
-            matplotlib.lines.Line2D([], [], color=AFTER, lw=2.6, label="mean"),
+            Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"),
+            Line2D([], [], color=AFTER, lw=2.6, label="mean"),
         ]
         if paper:
             style = {"ls": "", "marker": "D", "mfc": "none", "mec": ALARM}
-            keys.append(matplotlib.lines.Line2D([], [], label="the paper's mean", **style))
+            keys.append(Line2D([], [], label="the paper's mean", **style))
         figure.legend(handles=keys, loc="outside upper center", ncols=3)
     figure.alt = "Mean Dice: " + "; ".join(told) + "."
     return figure
@@ -69,35 +73,57 @@ def overlap(
 
 @styled
 def dice_against_time(
-    courses: Mapping[str, tuple[np.ndarray, np.ndarray]], before: float, theme: str = "any"
+    courses: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    before: float,
+    theme: str = "any",
 ) -> Picture:
     """Dice over seconds, on a logarithmic axis of time: one course a method.
 
-    courses: name to (seconds, Dice), in the order they were recorded. before: Dice where all start.
+    courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds, which
+        no logarithmic axis has, is left out. before: Dice where all start, a dotted line.
     theme: "light", "dark" or "any", the page the chart will lie on.
+    Raises ValueError when no course has a point after the start.
     """
+    colours = (*CURVES, INK[theme])
+    drawn = {name: _after_start(*course) for name, course in courses.items()}
+    if not any(len(seconds) for seconds, _ in drawn.values()):
+        raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
     with matplotlib.rc_context(ink_style(theme)):
-        figure = chart(3.6)
+        figure = chart(3.9)
         axes = figure.subplots()
         axes.axhline(before, color=INK[theme], lw=1, ls=":", label="before")
-        for i, (name, (seconds, dice)) in enumerate(courses.items()):
-            dash = "-" if i < len(CURVES) else "--"
+        for i, (name, (seconds, dice)) in enumerate(drawn.items()):
+            many = len(seconds) > _MANY  # a watched method: symbols would hide its line
             axes.plot(
                 seconds,
                 dice,
-                dash,
-                color=CURVES[i % len(CURVES)],
+                "-" if i < len(CURVES) else "--",
+                color=colours[i % len(colours)],
                 marker=_MARKS[i % len(_MARKS)],
-                markersize=4.5,
+                markevery=len(seconds) // 6 if many else None,
+                markersize=5,
+                linewidth=2.6 if many else 1.4,
+                zorder=3 if many else 2,
                 label=name,
             )
         axes.set(xscale="log", xlabel="seconds", ylabel="Dice")
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.grid(True)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    ends = [f"{name} reaches {dice[-1]:.3f}" for name, (_, dice) in courses.items()]
+    ends = [
+        f"{name} reaches {dice[-1]:.3f} after {seconds[-1]:.0f} s"
+        for name, (seconds, dice) in drawn.items()
+        if len(seconds)
+    ]
     figure.alt = f"Dice over time, from {before:.3f}: {'; '.join(ends)}."
     return figure
+
+
+def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:
+    seconds, dice = np.asarray(seconds, float), np.asarray(dice, float)
+    return seconds[seconds > 0], dice[seconds > 0]
 
 
 def _done(rows: pd.DataFrame) -> pd.DataFrame:
