@@ -19,8 +19,8 @@ class Report:
 
     table: one row a dataset and method, with the columns dataset, label, pairs, failed, dice_mean,
     dice_sd, dice_before, folds_percent, ndv_percent (means), seconds, cpu_seconds, peak_mib and
-    device_peak_mib (medians); and, compared with another method, pairs_in_common, difference (of the mean Dice on
-    those pairs), p and effect. notes: what a reader of the table has to know.
+    device_peak_mib (medians); and, compared with another method, pairs_in_common, difference (of
+    the mean Dice on those pairs), p and effect. notes: what a reader of the table has to know.
     """
 
     table: pd.DataFrame
@@ -39,7 +39,8 @@ class Report:
                 r["peak_mib"] if np.isnan(r["device_peak_mib"]) else r["device_peak_mib"], ".0f"
             ),
         }
-        found = [("Dice: mean ± sd over pairs; seconds (wall, processor) and MiB: median", *self._wide(scores))]
+        title = "Dice: mean ± sd over pairs; seconds (wall, processor) and MiB: median"
+        found = [(title, *self._wide(scores))]
         if self.against is not None:
             compared = {
                 "diff": lambda r: _number(r["difference"], "+.4f"),
