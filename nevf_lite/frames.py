@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nevf_lite.config import Config
 from nevf_lite.grid import downsample_seen
+from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.io import load_labels
 from nevf_lite.memory import check_memory
 from nevf_lite.parts import Affine, Part
@@ -20,6 +21,8 @@ from nevf_lite.transform import Transform
 
 #: Voxels of the finest lattice kept around the heads: half a window, and room to move.
 MARGIN = 5
+#: Share of folded voxels in an initial deformation above which a note says so.
+FOLDED = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ class Frame:
         notes: list[str] = []
         after = () if init is None else init.parts
         # The affine end of the initial transform is free: it only changes how the moving image is
-        # read. What bends stays a displacement of its own, so that the penalties see it.
+        # read. What bends is composed with the field's deformation on the lattice.
         bends = max((i + 1 for i, p in enumerate(after) if not isinstance(p, Affine)), default=0)
         read = Transform(after[bends:], fixed_grid, moving_grid)
 
@@ -101,6 +104,12 @@ class Frame:
         if bends:
             initial = Transform(after[:bends], fixed_grid, fixed_grid)
             tensors["initial"] = initial.voxel_displacement(work)
+            folded = float((jacobian_determinant(tensors["initial"]) <= 0).float().mean())
+            if folded > FOLDED:
+                notes.append(
+                    f"The initial deformation folds {100 * folded:.2g} % of the voxels, and what "
+                    "it folds stays folded."
+                )
         return cls(fixed_grid, moving_grid, work, native, spacing, after, tensors, notes)
 
 

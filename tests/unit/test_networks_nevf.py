@@ -12,8 +12,9 @@ from synthetic import blobs
 from synthetic import motion as flow_of
 
 from nevf_lite.config import Level
+from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.networks import Network, NetworkFrame, Objective, predict
-from nevf_lite.optimise import deformation, fit, make_field
+from nevf_lite.optimise import _Problem, deformation, fit, make_field
 from nevf_lite.parts import Dense
 from nevf_lite.space import Grid
 from nevf_lite.transform import Transform
@@ -92,8 +93,6 @@ def test_the_loss_composes_in_that_order():
     fixed, moving = blobs(shape, 1), blobs(shape, 2)
     initial = flow_of(shape, 2.0, seed=4)
     field = make_field(shape, config)
-    from nevf_lite.optimise import _Problem
-
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     problem = _Problem(fixed, moving, initial, None, None, config.levels[0], config)
@@ -107,6 +106,41 @@ def test_the_loss_composes_in_that_order():
     assert residual.abs().max() > 0.3
     assert torch.allclose(whole, wanted, atol=1e-4)
     assert not torch.allclose(whole, other, atol=1e-2)
+
+
+def test_a_folded_start_is_not_the_fields_to_repair():
+    """A field at rest has no penalty, however the initial deformation folds: no reason to move."""
+    shape = (24, 20)
+    level = Level(1, 1)
+    config = replace(SHORT, levels=(level,), smooth=10.0)
+    image = blobs(shape, 1)
+    initial = 20 * flow_of(shape, 2.0, seed=4)
+    assert (jacobian_determinant(initial) <= 0).any()
+    field = make_field(shape, replace(config, field="voxel"))
+    losses = []
+    for start in (initial, None):
+        problem = _Problem(image, image, start, None, None, level, config)
+        loss, dissimilarity, _ = problem.evaluate(field)
+        losses.append((loss - dissimilarity).item())
+    assert losses == [pytest.approx(0, abs=1e-6)] * 2
+
+
+def test_a_folded_start_is_told():
+    fixed, moving, axes = pair((48, 48))
+    grid = Grid.of(fixed)
+    smooth, folded = (
+        Transform((Dense(torch.from_numpy(np.float32(a * wave(grid)))[None], grid),), grid, grid)
+        for a in (0.5, 8.0)
+    )
+    notes = [run(fixed, moving, SHORT, init=init).notes for init in (smooth, folded)]
+    assert not [note for note in notes[0] if "folds" in note]
+    assert len([note for note in notes[1] if "stays folded" in note]) == 1
+
+
+def wave(grid: Grid) -> np.ndarray:
+    """One component that swings along its own axis, so that enough of it folds."""
+    x = np.sin(np.linspace(0, 6 * np.pi, grid.shape[0]))
+    return np.stack([np.broadcast_to(x[:, None], grid.shape), np.zeros(grid.shape)])
 
 
 def test_the_network_gets_no_gradient():
