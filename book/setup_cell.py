@@ -10,7 +10,8 @@ if importlib.util.find_spec("nevf_lite") is None:
 
     keep = [f"torch=={torch.__version__}", f"numpy=={numpy.__version__}"]
     home = "git+https://github.com/nevf-lite/nevf-lite"
-    wanted = f"nevf-lite[live] @ {os.environ.get('NEVF_SOURCE', home)}"
+    source = os.environ.get("NEVF_SOURCE", home)
+    wanted = f"nevf-lite[live,study] @ {source}"
     install = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*install, wanted, *keep], check=True)
 
