@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,13 +32,17 @@ def write_study(folder: Path, *, seeds=(0,), methods=({"method": "affine"},), **
 
 
 def start(*words, **environment) -> subprocess.Popen:
-    """`nevf` with these words, in a process group of its own; standard error is kept."""
+    """`nevf` with these words, in a process group of its own; standard error is kept.
+
+    Ctrl-C reaches it even where the tests run in the background, which ignores it.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "nevf_lite", *map(str, words)],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         env=os.environ | environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
