@@ -66,19 +66,6 @@ class Method:
         """Can its Dice be recorded on the way?"""
         return "watch" in inspect.signature(self.function).parameters
 
-    def settle(self, options: Mapping) -> dict:
-        """The options with every default filled in: what a job is told apart by."""
-        parameters = inspect.signature(self.function).parameters.values()
-        own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in COMMON]
-        settled = {p.name: p.default for p in own} | dict(options)
-        if self.name != "nevf":
-            return settled
-        init, device = settled.pop("init"), settled.pop("device")
-        if init is not None:
-            rest = {k: v for k, v in init.items() if k != "method"}
-            init = {"method": init["method"], **find_method(init["method"]).settle(rest)}
-        return {**_nevf_config(**settled).to_dict(), "init": init, "device": device}
-
     def check(self, options: Mapping) -> None:
         """ValueError for an option that it does not have, with those it has."""
         parameters = inspect.signature(self.function).parameters.values()

@@ -54,10 +54,7 @@ class MethodSpec:
 
     @property
     def hash(self) -> str:
-        """12 hex digits of all that decides the result: not the label, not the threads.
-
-        What is left to a default counts with its value, so another default is another job.
-        """
+        """12 hex digits of what was asked for: not the label, not the threads, not the defaults."""
         told = {"method": self.method, "spacing": self.spacing, "seed": self.seed}
         told |= {"trajectory": self.trajectory} if self.trajectory else {}
         return hashlib.sha256(canonical({**told, "options": self.options}).encode()).hexdigest()[

@@ -30,16 +30,10 @@ from nevf_lite.io import load_image, save_image
 from nevf_lite.itk import sheared
 from nevf_lite.parts import Dense
 from nevf_lite.space import Grid
+from nevf_lite.study.process import THREADS
 from nevf_lite.transform import Transform
 
 WORKER = Path(__file__).with_name("worker.py")
-#: The libraries that share out work among threads each look at one of these.
-THREADS = (
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-)
 
 
 @dataclass(frozen=True, eq=False)
