@@ -1,0 +1,158 @@
+"""What the Triton kernels share: places on a lattice, linear interpolation and its adjoint.
+
+One program works on a block of voxels in the order of memory, so that neighbouring threads read and
+write neighbouring addresses along the last axis; images of a batch lie along the launch grid's
+second axis. 2-D is 3-D with a middle axis of one, whose neighbours are left out at compile time.
+Offsets within one volume are 32 bits, offsets of whole volumes 64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+#: Voxels that a 32-bit offset can reach, less a block that hangs over the end.
+MOST_VOXELS = 2**31 - 2**12
+
+
+def box(grid: Sequence[int]) -> tuple[int, int, int]:
+    """The three sides of a 2-D or 3-D grid; ValueError where 32-bit offsets do not reach."""
+    if math.prod(grid) > MOST_VOXELS:
+        raise ValueError(f"grid: wanted at most {MOST_VOXELS} voxels, got {tuple(grid)}")
+    return (grid[0], 1, grid[1]) if len(grid) == 2 else tuple(grid)
+
+
+def blocks(voxels: int, block: int) -> int:
+    """How many blocks cover `voxels`."""
+    return -(-voxels // block)
+
+
+def launch(kernel, programs: tuple[int, ...], *arguments, **constants) -> None:
+    """Run a kernel on the device of its first tensor, which need not be the current one.
+
+    An empty launch grid is no error, as an empty tensor is none in torch.
+    """
+    if math.prod(programs) == 0:
+        return
+    first = next(a for a in arguments if isinstance(a, Tensor))
+    with torch.cuda.device_of(first):
+        kernel[programs](*arguments, **constants)
+
+
+@triton.jit
+def place(voxel, H, W):
+    """Index along each axis of voxels counted in the order of memory."""
+    row = voxel // W
+    return row // H, row % H, voxel % W
+
+
+@triton.jit
+def position(field, voxel, voxels, i, j, k, mask, NDIM: tl.constexpr):
+    """x + u(x) at some voxels of one displacement (NDIM, voxels)."""
+    x = i + tl.load(field + voxel, mask=mask, other=0.0)
+    y = j + tl.zeros_like(x)
+    field += voxels
+    if NDIM == 3:
+        y += tl.load(field + voxel, mask=mask, other=0.0)
+        field += voxels
+    z = k + tl.load(field + voxel, mask=mask, other=0.0)
+    return x, y, z
+
+
+@triton.jit
+def corner(at, size, BORDER: tl.constexpr):
+    """The two neighbours of one coordinate, their weights and the weights' slopes.
+
+    Outside the image a neighbour has weight zero, or with BORDER the position is brought back to
+    the edge, where it stays: slope zero. An infinite or undefined position must become an index
+    too, so positions end a little outside the image (minimum and maximum pass a NaN over).
+    """
+    if BORDER:
+        slope = ((at > 0) & (at < size - 1)).to(tl.float32)
+        at = tl.minimum(tl.maximum(at, 0.0), size - 1)
+    else:
+        slope = tl.full(at.shape, 1.0, tl.float32)
+        at = tl.minimum(tl.maximum(at, -2.0), size + 1)
+    floor = tl.floor(at)
+    low = floor.to(tl.int32)
+    high = low + 1
+    low_there = ((low >= 0) & (low < size)).to(tl.float32)
+    high_there = ((high >= 0) & (high < size)).to(tl.float32)
+    part = at - floor
+    low = tl.minimum(tl.maximum(low, 0), size - 1)
+    high = tl.minimum(tl.maximum(high, 0), size - 1)
+    return (
+        low,
+        high,
+        low_there * (1 - part),
+        high_there * part,
+        -low_there * slope,
+        high_there * slope,
+    )
+
+
+@triton.jit
+def _along_row(row, low, high, low_weight, high_weight, low_slope, high_slope, mask):
+    """Value and slope along the last axis; row: where in memory the row of each voxel begins."""
+    a = tl.load(row + low, mask=mask, other=0.0)
+    b = tl.load(row + high, mask=mask, other=0.0)
+    return low_weight * a + high_weight * b, low_slope * a + high_slope * b
+
+
+@triton.jit
+def interpolate(volume, x, y, z, D, H, W, mask, NDIM: tl.constexpr, BORDER: tl.constexpr):
+    """One channel (D, H, W) at positions: the value, and its slope along each of three axes.
+
+    Called once a channel with the same positions; the compiler shares the corners between the
+    calls and drops the slopes where nobody uses them.
+    """
+    a0, a1, wa0, wa1, da0, da1 = corner(x, D, BORDER)
+    c0, c1, wc0, wc1, dc0, dc1 = corner(z, W, BORDER)
+    if NDIM == 3:
+        b0, b1, wb0, wb1, db0, db1 = corner(y, H, BORDER)
+        near, far = volume + a0 * H * W, volume + a1 * H * W
+        e00, f00 = _along_row(near + b0 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
+        e01, f01 = _along_row(near + b1 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
+        e10, f10 = _along_row(far + b0 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
+        e11, f11 = _along_row(far + b1 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
+        e0, e1 = wb0 * e00 + wb1 * e01, wb0 * e10 + wb1 * e11
+        f0, f1 = wb0 * f00 + wb1 * f01, wb0 * f10 + wb1 * f11
+        along_y = wa0 * (db0 * e00 + db1 * e01) + wa1 * (db0 * e10 + db1 * e11)
+    else:
+        e0, f0 = _along_row(volume + a0 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
+        e1, f1 = _along_row(volume + a1 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
+        along_y = tl.zeros_like(e0)
+    return wa0 * e0 + wa1 * e1, da0 * e0 + da1 * e1, along_y, wa0 * f0 + wa1 * f1
+
+
+@triton.jit
+def _add(target, at, value, weight, mask):
+    """Add to memory; what weighs nothing lies outside, or on a neighbour, and need not travel."""
+    tl.atomic_add(target + at, value * weight, mask=mask & (weight != 0), sem="relaxed")
+
+
+@triton.jit
+def spread(target, value, x, y, z, D, H, W, mask, NDIM: tl.constexpr, BORDER: tl.constexpr):
+    """Adjoint of `interpolate`'s value: adds to one channel (D, H, W) by atomic additions."""
+    a0, a1, wa0, wa1, _, _ = corner(x, D, BORDER)
+    c0, c1, wc0, wc1, _, _ = corner(z, W, BORDER)
+    if NDIM == 3:
+        b0, b1, wb0, wb1, _, _ = corner(y, H, BORDER)
+        _add(target, (a0 * H + b0) * W + c0, value, wa0 * wb0 * wc0, mask)
+        _add(target, (a0 * H + b0) * W + c1, value, wa0 * wb0 * wc1, mask)
+        _add(target, (a0 * H + b1) * W + c0, value, wa0 * wb1 * wc0, mask)
+        _add(target, (a0 * H + b1) * W + c1, value, wa0 * wb1 * wc1, mask)
+        _add(target, (a1 * H + b0) * W + c0, value, wa1 * wb0 * wc0, mask)
+        _add(target, (a1 * H + b0) * W + c1, value, wa1 * wb0 * wc1, mask)
+        _add(target, (a1 * H + b1) * W + c0, value, wa1 * wb1 * wc0, mask)
+        _add(target, (a1 * H + b1) * W + c1, value, wa1 * wb1 * wc1, mask)
+    else:
+        _add(target, a0 * W + c0, value, wa0 * wc0, mask)
+        _add(target, a0 * W + c1, value, wa0 * wc1, mask)
+        _add(target, a1 * W + c0, value, wa1 * wc0, mask)
+        _add(target, a1 * W + c1, value, wa1 * wc1, mask)
