@@ -6,10 +6,25 @@ no bounds, so the dispatcher does. On CPU tensors the kernels run where TRITON_I
 before triton was imported, thousands of times slower: for tests.
 """
 
+import torch
+import triton
+
+from nevf_lite.kernels.gpu.lattice import place
 from nevf_lite.kernels.gpu.local_ncc import local_ncc
 from nevf_lite.kernels.gpu.penalties import penalties
 from nevf_lite.kernels.gpu.pull import pull
 from nevf_lite.kernels.gpu.sine import sine_layer
 from nevf_lite.kernels.gpu.squaring import squaring
 
-__all__ = ["local_ncc", "penalties", "pull", "sine_layer", "squaring"]
+__all__ = ["local_ncc", "penalties", "pull", "ready", "sine_layer", "squaring"]
+
+
+def ready(device: torch.device) -> bool:
+    """Whether the kernels run on tensors of that device, at the speed they are meant for.
+
+    Compiled, that is CUDA with tensor cores for float32 (Ampere, 2020, or later); interpreted, the
+    CPU. What counts is how triton was imported, not what the environment says now.
+    """
+    if not isinstance(place, triton.JITFunction):
+        return device.type == "cpu"
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

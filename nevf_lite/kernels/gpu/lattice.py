@@ -35,13 +35,14 @@ def blocks(voxels: int, block: int) -> int:
 def launch(kernel, programs: tuple[int, ...], *arguments, **constants) -> None:
     """Run a kernel on the device of its first tensor, which need not be the current one.
 
-    An empty launch grid is no error, as an empty tensor is none in torch.
+    An empty launch grid is no error, as an empty tensor is none in torch. Multiplications and
+    additions are fused, said here since triton's default for that changes with its version.
     """
     if math.prod(programs) == 0:
         return
     first = next(a for a in arguments if isinstance(a, Tensor))
     with torch.cuda.device_of(first):
-        kernel[programs](*arguments, **constants)
+        kernel[programs](*arguments, enable_fp_fusion=True, **constants)
 
 
 @triton.jit

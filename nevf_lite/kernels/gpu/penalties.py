@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from nevf_lite.kernels.gpu.lattice import blocks, box, launch, place
 
-BLOCK = 256
+BLOCK = 128
 
 
 @triton.jit

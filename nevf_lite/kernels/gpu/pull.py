@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 
 from nevf_lite.kernels.gpu.lattice import blocks, box, interpolate, launch, place, position, spread
 
-#: Voxels a program. Two a thread: more would need more registers than let many threads wait at once.
-BLOCK = 256
+#: Voxels a program, one a thread: two take twice the registers, which halves the threads at hand.
+BLOCK = 128
 
 
 @triton.jit

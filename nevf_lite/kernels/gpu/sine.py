@@ -30,9 +30,10 @@ def _sine(
 
     With BACKWARD out is gradient * cosine, and totals (blocks of points, units) its sums by block.
     """
-    block = tl.program_id(0)
+    across = tl.cdiv(units, UNITS)  # programs that share their points follow each other
+    block = tl.program_id(0) // across
     point = block * POINTS + tl.arange(0, POINTS)
-    unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
+    unit = tl.program_id(0) % across * UNITS + tl.arange(0, UNITS)
     z = tl.zeros([POINTS, UNITS], tl.float32)
     rows = x + point.to(tl.int64)[:, None] * fan_in
     columns = weight + unit[None, :] * fan_in
@@ -55,13 +56,17 @@ def _sine(
 
 
 def _launch(x, weight, bias, gradient, out, totals, backward: bool, precision: str) -> None:
-    """`_sine` over all points and units; neighbouring programs share the weights."""
+    """`_sine` over all points and units, one program after another.
+
+    Eight warps: with four, the product's three parts do not fit into the registers.
+    """
     (count, fan_in), units = x.shape, len(weight)
     launch(
-        _sine, (blocks(count, POINTS), blocks(units, UNITS)),
+        _sine, (blocks(count, POINTS) * blocks(units, UNITS),),
         x, weight, bias, gradient, out, totals, count, fan_in, units,
         BACKWARD=backward, PRECISION=precision,
         POINTS=POINTS, UNITS=UNITS, INPUTS=16 if fan_in <= 16 else INPUTS,
+        num_warps=8,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from nevf_lite.kernels.gpu.lattice import blocks, box, interpolate, launch, place, position, spread
 
-BLOCK = 256
+BLOCK = 128
 
 
 @triton.jit
