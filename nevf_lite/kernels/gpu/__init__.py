@@ -8,6 +8,7 @@ before triton was imported, thousands of times slower: for tests.
 
 import torch
 import triton
+import triton.language as tl
 
 from nevf_lite.kernels.gpu.lattice import place
 from nevf_lite.kernels.gpu.local_ncc import local_ncc
@@ -23,8 +24,10 @@ def ready(device: torch.device) -> bool:
     """Whether the kernels run on tensors of that device, at the speed they are meant for.
 
     Compiled, that is CUDA with tensor cores for float32 (Ampere, 2020, or later); interpreted, the
-    CPU. What counts is how triton was imported, not what the environment says now.
+    CPU. What counts is how triton was imported, not what the environment says now; imported before
+    the environment asked for the interpreter, its own functions are compiled and ours are not.
     """
-    if not isinstance(place, triton.JITFunction):
-        return device.type == "cpu"
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    compiled = {isinstance(function, triton.JITFunction) for function in (place, tl.zeros)}
+    if compiled == {True}:
+        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return compiled == {False} and device.type == "cpu"

@@ -89,7 +89,7 @@ def _sums(source, target, side, stride, voxels, WINDOW: tl.constexpr, BLOCK: tl.
 
 @triton.jit
 def _correlation(
-    source, fixed_sum, fixed_variance, totals, partials, D, stride, voxels, count, epsilon,
+    source, fixed_sum, fixed_variance, totals, partials, D, stride, voxels, per_window, epsilon,
     PARTIALS: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Last pass, along the first axis: squared correlations, added up by block in totals.
@@ -106,8 +106,8 @@ def _correlation(
     )
     f_sum = tl.load(fixed_sum + image * voxels + voxel, mask=mask, other=0.0)
     f_variance = tl.load(fixed_variance + image * voxels + voxel, mask=mask, other=0.0)
-    cross = products - f_sum * total / count
-    variance = squares - total * total / count
+    cross = products - f_sum * total / per_window
+    variance = squares - total * total / per_window
     below = variance < 0  # by rounding only; the clamp stops the gradient there
     denominator = f_variance * tl.where(below, 0.0, variance) + epsilon
     ratio = cross / denominator
@@ -117,7 +117,7 @@ def _correlation(
     )
     if PARTIALS:
         by_squares = tl.where(below, 0.0, -ratio * ratio * f_variance)
-        by_total = -2 * (ratio * f_sum + by_squares * total) / count
+        by_total = -2 * (ratio * f_sum + by_squares * total) / per_window
         _store(partials + start, voxel, voxels, by_total, by_squares, 2 * ratio, mask)
 
 
