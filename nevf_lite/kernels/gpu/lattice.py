@@ -71,14 +71,16 @@ def corner(at, size, BORDER: tl.constexpr):
 
     Outside the image a neighbour has weight zero, or with BORDER the position is brought back to
     the edge, where it stays: slope zero. An infinite or undefined position must become an index
-    too, so positions end a little outside the image (minimum and maximum pass a NaN over).
+    too, so positions end a little outside the image. What is not a number compares as false.
     """
     if BORDER:
-        slope = ((at > 0) & (at < size - 1)).to(tl.float32)
-        at = tl.minimum(tl.maximum(at, 0.0), size - 1)
+        first, last = 0.0, size - 1.0
+        slope = ((at > first) & (at < last)).to(tl.float32)
     else:
+        first, last = -2.0, size + 1.0
         slope = tl.full(at.shape, 1.0, tl.float32)
-        at = tl.minimum(tl.maximum(at, -2.0), size + 1)
+    at = tl.where(at > first, at, first)
+    at = tl.where(at < last, at, last)
     floor = tl.floor(at)
     low = floor.to(tl.int32)
     high = low + 1
