@@ -1,0 +1,68 @@
+"""A loop's step as a CUDA graph: recorded once, then replayed by one launch.
+
+With the kernels fused a step of the optimisation is a few hundred short launches, and Python takes
+longer to ask for them than the card to do them. A graph asks once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+def captured(
+    step: Callable[[], Result], *, device: torch.device, warmup: int = 3
+) -> Callable[[], Result]:
+    """The same step, recorded as a CUDA graph; on any device but CUDA the step itself.
+
+    Each call is one step, as without: the first `warmup` calls run it as it is, which compiles what
+    must be compiled; the next records it, which does nothing yet, and replays what it recorded.
+
+    A graph repeats kernels on addresses, so a step must
+    - find what changes in tensors that stay where they are (`copy_` into them), since numbers and
+      shapes are recorded as they were: a learning rate is a tensor, and Adam is `capturable=True`;
+    - wait for nothing: no `.item()` and no branch on a value. Read the result after the call; it
+      is the same tensor at every one, so copy what must outlive the next;
+    - begin with `zero_grad(set_to_none=True)`, so that gradients live in the graph's own memory.
+    Raises torch's RuntimeError when a step does otherwise in a way that torch can see.
+    """
+    return _Captured(step, device, warmup) if device.type == "cuda" else step
+
+
+class _Captured:
+    """Counts the calls down to the recording, then replays."""
+
+    def __init__(self, step: Callable[[], Result], device: torch.device, warmup: int) -> None:
+        self.step, self.device, self.left = step, device, warmup
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.result: Result | None = None
+
+    def __call__(self) -> Result:
+        with torch.cuda.device(self.device):
+            if self.left > 0:
+                self.left -= 1
+                return self._aside()
+            if self.graph is None:
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph):
+                    self.result = self.step()
+                self.graph = graph  # only a whole recording is ever replayed
+            self.graph.replay()
+            return self.result
+
+    def _aside(self) -> Result:
+        """One step on a stream of its own, as torch asks of what is to be recorded later.
+
+        autograd remembers the stream on which a parameter was first used, and the one that
+        everything else waits for must not enter a recording.
+        """
+        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            result = self.step()
+        here.wait_stream(aside)
+        return result
