@@ -40,8 +40,10 @@ class Config:
 
     levels: coarse to fine. spacing: of the finest grid in mm, read by `register`; "auto" is 2 mm
     for a head (finer for smaller boxes, the image's own in 2-D), None the fixed image's own.
-    field: "siren" or "voxel". width, depth, omega: of the SIREN. scale: voxels of the finest grid
-    in one unit of the network's output; with the learning rate it is one knob.
+    field: "siren", "features" or "voxel". width, depth, omega: of the SIREN; width: of the network
+    behind the features, too. lattices: spacings of the features, in voxels of the finest grid.
+    scale: voxels of the finest grid in one unit of the network's output; with the learning rate it
+    is one knob.
     integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5"; squarings: of scaling and
     squaring, or steps of a solver. order: "upsample-integrate" as in the paper, or
     "integrate-upsample". similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth:
@@ -58,6 +60,7 @@ class Config:
     width: int = 128
     depth: int = 5
     omega: float = 10.0
+    lattices: tuple[float, ...] = (16, 8, 4, 2)
     scale: float = 1.0
     integrator: str = "squaring"
     squarings: int = 7
@@ -77,7 +80,10 @@ class Config:
     def __post_init__(self) -> None:
         levels = tuple(lv if isinstance(lv, Level) else Level(**lv) for lv in self.levels)
         object.__setattr__(self, "levels", levels)
+        object.__setattr__(self, "lattices", tuple(self.lattices))
         _check("levels", len(levels) > 0, "at least one level", levels)
+        good = len(self.lattices) > 0 and all(spacing >= 1 for spacing in self.lattices)
+        _check("lattices", good, "spacings of at least 1 voxel", self.lattices)
         for name, choices in CHOICES.items():
             _check(name, getattr(self, name) in choices, f"one of {choices}", getattr(self, name))
         if self.spacing != "auto" and self.spacing is not None:
@@ -111,7 +117,7 @@ class Config:
 
 
 CHOICES = {
-    "field": ("siren", "voxel"),
+    "field": ("siren", "features", "voxel"),
     "integrator": ("squaring", "euler", "midpoint", "rk4", "dopri5"),
     "order": ("upsample-integrate", "integrate-upsample"),
     "similarity": ("lncc", "ncc", "mse", "nmi", "mind"),

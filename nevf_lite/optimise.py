@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nevf_lite.config import Config, Level
-from nevf_lite.fields import SirenField, VelocityField, VoxelField
+from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
 from nevf_lite.grid import downsample_seen, resize, resize_field, sparse_shape, voxel_ratio
 from nevf_lite.integrate import compose, flow, jacobian_determinant
 from nevf_lite.kernels import keep_freed_memory
@@ -49,6 +49,8 @@ def make_field(shape: Sequence[int], config: Config) -> VelocityField:
         return VoxelField(shape, sparse_shape(shape, config.levels[-1].step))
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
         torch.manual_seed(config.seed)
+        if config.field == "features":
+            return FeatureField(shape, config.lattices, width=config.width, scale=config.scale)
         return SirenField(
             shape,
             config.width,
@@ -134,6 +136,7 @@ def fit(
                 level,
                 config,
             )
+            field.learn_at(level.factor * level.step)
             for record in _optimise(field, problem):
                 record = {"level": number, **record, "seconds": time.perf_counter() - started}
                 result.history.append(record)
@@ -197,7 +200,8 @@ class _Problem:
 def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
     """Adam on one level; yields a record an iteration and leaves the field at its best loss."""
     level, config = problem.level, problem.config
-    optimiser = torch.optim.Adam(field.parameters(), lr=level.lr)
+    learning = [parameter for parameter in field.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(learning, lr=level.lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: learning_rate_factor(i / max(level.iterations, 1), config.decay)
     )

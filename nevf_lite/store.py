@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nevf_lite.fields import SirenField, VelocityField, VoxelField
+from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
 from nevf_lite.files import atomic, existing_file
 from nevf_lite.io import read_displacement
 from nevf_lite.parts import Affine, Dense, Part, Velocity
@@ -105,7 +105,8 @@ def _describe_field(field: VelocityField) -> dict:
     if isinstance(field, VoxelField):
         nodes = list(field.values.shape[2:])
         return {"kind": "voxel", "shape": list(field.shape), "nodes": nodes}
-    return {"kind": "siren", "shape": list(field.shape), **field.settings}
+    kind = "features" if isinstance(field, FeatureField) else "siren"
+    return {"kind": kind, "shape": list(field.shape), **field.settings}
 
 
 def _rebuild(entry: dict, prefix: str, tensors: dict) -> Part:
@@ -115,7 +116,9 @@ def _rebuild(entry: dict, prefix: str, tensors: dict) -> Part:
     if kind == "dense":
         return Dense(tensors[prefix + "displacement"], _grid_from_dict(entry["grid"]))
     field_entry = dict(entry["field"])
-    make = {"siren": SirenField, "voxel": VoxelField}[field_entry.pop("kind")]
+    make = {"siren": SirenField, "features": FeatureField, "voxel": VoxelField}[
+        field_entry.pop("kind")
+    ]
     field = make(**field_entry)
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     field.load_state_dict(state)
