@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nevf_lite.grid import identity
-from nevf_lite.kernels import fast_pull
+from nevf_lite.kernels import find
 
 
 def sample(
@@ -47,9 +47,8 @@ def warp(
     a fixed voxel x to the moving position x + u(x), both on grids with the same voxels.
     Returns (N, C, *grid).
     """
-    if mode == "linear":
-        fast = fast_pull(image, displacement, padding)
-        if fast is not None:
-            return fast
+    if mode == "linear" and padding in ("zeros", "border"):
+        if (fast := find("pull", image, displacement)) is not None:
+            return fast(image, displacement, padding == "border")
     grid = identity(displacement.shape[2:], displacement.device, displacement.dtype)
     return sample(image, grid + displacement, mode, padding)

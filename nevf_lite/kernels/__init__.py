@@ -1,8 +1,9 @@
 """The operations that take the time, in faster versions than plain torch, behind one dispatcher.
 
-The plain torch version of each operation stands where the book reads it (`warp.py`) and is the
-reference in the tests. `backend` chooses: "auto" takes the fastest that the tensors and the
-machine allow, "torch" is always there.
+The plain torch version of each operation stands where the book reads it (`warp.py`, `integrate.py`,
+`losses.py`, `fields.py`) and is the reference in the tests. `cpu` holds each one for Numba, `gpu`
+for Triton, under the same names. `backend` chooses: "auto" takes the fastest that the tensors and
+the machine allow, "torch" is always there.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-BACKENDS = ("auto", "torch", "numba")
+BACKENDS = ("auto", "torch", "numba", "triton")
+#: Where a backend's operations are, and what it takes to have them.
+_FOLDERS = {"numba": "nevf_lite.kernels.cpu", "triton": "nevf_lite.kernels.gpu"}
+_MISSING = {
+    "numba": "backend: numba is not installed; pip install numba, or use 'torch'",
+    "triton": "backend: triton is not installed; it comes with torch for CUDA on Linux "
+    "(pip install triton), or use 'auto'",
+}
 _chosen = "auto"
 
 
@@ -25,10 +35,7 @@ _chosen = "auto"
 def backend(name: str) -> Iterator[None]:
     """Use one backend within a `with` block; ValueError if it is unknown or not installed."""
     global _chosen
-    if name not in BACKENDS:
-        raise ValueError(f"backend: wanted one of {BACKENDS}, got {name!r}")
-    if name == "numba" and not _numba_installed():
-        raise ValueError("backend: numba is not installed; pip install numba, or use 'torch'")
+    check_backend(name)
     before, _chosen = _chosen, name
     try:
         yield
@@ -36,26 +43,79 @@ def backend(name: str) -> Iterator[None]:
         _chosen = before
 
 
-def _numba_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def check_backend(name: str) -> None:
+    """ValueError if a backend's name is unknown or this machine cannot have it."""
+    if name not in BACKENDS:
+        raise ValueError(f"backend: wanted one of {BACKENDS}, got {name!r}")
+    if name in _FOLDERS and not _installed(name):
+        raise ValueError(_MISSING[name])
 
 
-def fast_pull(image: Tensor, displacement: Tensor, padding: str) -> Tensor | None:
-    """image(x + u(x)) by linear interpolation from a fast kernel, or None where there is none."""
-    suitable = (
-        image.device.type == displacement.device.type == "cpu"
-        and image.dtype == displacement.dtype == torch.float32
-        and len(image) == len(displacement)
-        # compiled code checks no bounds: shapes that do not belong together go to torch, which does
-        and image.ndim == displacement.ndim == displacement.shape[1] + 2
-        and image.ndim in (4, 5)
-        and padding in ("zeros", "border")
-    )
-    if _chosen == "torch" or not suitable or not _numba_installed():
+@functools.cache
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def find(operation: str, *tensors: Tensor) -> Callable | None:
+    """The fast version of an operation for these tensors, or None where plain torch is to do it.
+
+    operation: "pull", "squaring", "local_ncc", "penalties" or "sine_layer". tensors: its tensor
+    arguments, in order.
+    """
+    if _chosen == "torch" or any(t.dtype != torch.float32 for t in tensors):
         return None
-    from nevf_lite.kernels.cpu import Pull
+    devices = {t.device.type for t in tensors}
+    if len(devices) > 1 or not _FITS[operation](*tensors):
+        return None
+    name = _suited(devices.pop())
+    if name is None or not _installed(name):
+        return None
+    return getattr(importlib.import_module(_FOLDERS[name]), operation)
 
-    return Pull.apply(image, displacement, padding == "border")
+
+def _suited(device: str) -> str | None:
+    """The backend for a kind of device, as far as the choice allows it."""
+    if device == "cuda" and _chosen in ("auto", "triton"):
+        return "triton"
+    if device == "cpu" and _chosen in ("auto", "numba"):
+        return "numba"
+    # Triton's interpreter: slow, and the same results
+    if device == "cpu" and _chosen == "triton" and os.environ.get("TRITON_INTERPRET") == "1":
+        return "triton"
+    return None
+
+
+def _is_field(field: Tensor) -> bool:
+    """(N, ndim, *shape) in 2-D or 3-D."""
+    return field.ndim in (4, 5) and field.shape[1] == field.ndim - 2
+
+
+def _pull_fits(image: Tensor, displacement: Tensor) -> bool:
+    same_axes = image.ndim == displacement.ndim and len(image) == len(displacement)
+    return _is_field(displacement) and same_axes
+
+
+def _local_ncc_fits(warped: Tensor, *fixed: Tensor) -> bool:
+    return warped.ndim in (4, 5) and all(other.shape == warped.shape for other in fixed)
+
+
+def _penalties_fit(displacement: Tensor) -> bool:
+    return _is_field(displacement) and min(displacement.shape[2:]) > 1
+
+
+def _sine_layer_fits(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    # autocast asks for the products in half precision
+    return x.ndim == weight.ndim == 2 and not torch.is_autocast_enabled(x.device.type)
+
+
+#: Compiled code checks no bounds: shapes that do not belong together go to torch, which does.
+_FITS = {
+    "pull": _pull_fits,
+    "squaring": _is_field,
+    "local_ncc": _local_ncc_fits,
+    "penalties": _penalties_fit,
+    "sine_layer": _sine_layer_fits,
+}
 
 
 @functools.cache

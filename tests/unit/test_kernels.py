@@ -10,7 +10,8 @@ from synthetic import SHAPES, blobs, motion
 
 from nevf_lite import kernels
 from nevf_lite.integrate import scaling_and_squaring
-from nevf_lite.kernels import backend, cpu
+from nevf_lite.kernels import backend
+from nevf_lite.kernels.cpu import slabs as slabs_module
 from nevf_lite.warp import warp
 
 pytestmark = pytest.mark.skipif(
@@ -111,7 +112,7 @@ def test_same_bytes_for_one_and_two_threads(
 
     Slabs of a slice or two, so that these small images are shared out at all.
     """
-    monkeypatch.setattr(cpu, "SLAB_VOXELS", 400)
+    monkeypatch.setattr(slabs_module, "SLAB_VOXELS", 400)
     image, field = blobs(image_shape, seed=5), motion(grid, amplitude, seed=6, rim=True)
     results = []
     for count in (1, 2, 4):
@@ -133,9 +134,9 @@ def test_slabs_worked_on_at_once_cannot_meet(slices, far, expected):
     """
     field = torch.zeros(3, 30, 4, 4)
     field[0, 7] = far
-    reach = cpu._reach(field[0].numpy(), slices)
+    reach = slabs_module.reach_of(field[0].numpy(), slices)
     assert reach == expected
-    slabs = cpu._slabs(field.numpy(), reach)
+    slabs = slabs_module.slabs_of(field.numpy(), reach)
     assert slabs[0][0] == 0 and slabs[-1][1] == 30
     for (_, a_last), (c_first, _) in zip(slabs, slabs[2:], strict=False):
         assert c_first - reach > a_last - 1 + reach + 1
@@ -154,7 +155,7 @@ def test_double_precision_and_second_derivatives_stay_with_torch():
     image = blobs(SHAPES[2], dtype=torch.float64)
     field = motion(SHAPES[2], 1.0, dtype=torch.float64)
     with backend("numba"):
-        assert kernels.fast_pull(image, field, "zeros") is None
+        assert kernels.find("pull", image, field) is None
     field = field.float().requires_grad_()
     with backend("numba"):
         out = warp(image.float(), field).square().sum()
@@ -166,12 +167,13 @@ def test_double_precision_and_second_derivatives_stay_with_torch():
 def test_backend_is_chosen_for_a_block_only(monkeypatch):
     """A choice ends with its block, errors included; unknown names and a missing numba say so."""
     with pytest.raises(RuntimeError, match="inner"), backend("torch"):
-        assert kernels.fast_pull(blobs((8, 8)), motion((8, 8), 1.0), "zeros") is None
+        assert kernels.find("pull", blobs((8, 8)), motion((8, 8), 1.0)) is None
         raise RuntimeError("inner")
-    assert kernels.fast_pull(blobs((8, 8)), motion((8, 8), 1.0), "zeros") is not None
+    assert kernels.find("pull", blobs((8, 8)), motion((8, 8), 1.0)) is not None
     with pytest.raises(ValueError, match="backend: wanted one of .* got 'cuda'"), backend("cuda"):
         pass
-    monkeypatch.setattr(kernels, "_numba_installed", lambda: False)
-    assert kernels.fast_pull(blobs((8, 8)), motion((8, 8), 1.0), "zeros") is None
-    with pytest.raises(ValueError, match="numba is not installed"), backend("numba"):
-        pass
+    monkeypatch.setattr(kernels, "_installed", lambda name: False)
+    assert kernels.find("pull", blobs((8, 8)), motion((8, 8), 1.0)) is None
+    for name in ("numba", "triton"):
+        with pytest.raises(ValueError, match=f"{name} is not installed"), backend(name):
+            pass

@@ -1,16 +1,10 @@
-"""Interpolation on the CPU with Numba, parallel over slabs of the image.
+"""Linear interpolation with Numba, parallel over slabs of the image.
 
 torch's 3-D grid_sample runs on one thread for a single image, and builds an array of positions
-first. Here the position x + u(x) is made on the fly, and every core has a slab of x. The compiled
-code releases the interpreter's lock and plain Python threads carry the slabs, as many as torch has:
-Numba's own thread pools change the number of torch's threads, and two pools that wait by spinning
-on the same cores cost more than they bring.
+first. Here the position x + u(x) is made on the fly, and every core has a slab of x.
 """
 
 from __future__ import annotations
-
-import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -18,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Voxels that are worth a thread of their own.
-SLAB_VOXELS = 20_000
+from nevf_lite.kernels.cpu.slabs import in_slabs, reach_of, slabs_of, volumes
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -114,46 +107,6 @@ def _pull_backward(first, last, image, field, border, gradient, to_image, scatte
                 field_gradient[2, i, j, k] = gc
 
 
-def _in_slabs(function, slabs: list[tuple[int, int]], *arguments) -> None:
-    """Call function(first, last, ...) for each slab, on as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), len(slabs))
-    if threads <= 1:
-        for first, last in slabs:
-            function(first, last, *arguments)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for job in [pool.submit(function, *slab, *arguments) for slab in slabs]:
-            job.result()
-
-
-def _slabs(field: np.ndarray, reach: int = 0) -> list[tuple[int, int]]:
-    """The slices of (3, d, h, w) in slabs thicker than twice `reach`, each worth a thread."""
-    slices, height, width = field.shape[1:]
-    height = max(math.ceil(SLAB_VOXELS / (height * width)), 2 * reach + 3)
-    return [(first, min(first + height, slices)) for first in range(0, slices, height)]
-
-
-def _reach(displacement: np.ndarray, slices: int) -> int:
-    """How many slices from its own one a voxel of (d, h, w) can read in an image of `slices`.
-
-    Voxels beyond a smaller image read its edge; an infinite or undefined displacement reads
-    anywhere.
-    """
-    far = float(np.abs(displacement).max())
-    longest = len(displacement) + slices
-    if not far < longest:
-        return longest
-    return max(math.ceil(far), len(displacement) - slices)
-
-
-def _volumes(image: Tensor, field: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """One image and its field as (C, D, H, W) and (3, d, h, w); 2-D gets a middle axis of one."""
-    if image.ndim == 3:
-        image = image.unsqueeze(2)
-        field = torch.stack([field[0], torch.zeros_like(field[0]), field[1]]).unsqueeze(2)
-    return image.contiguous().numpy(), field.contiguous().numpy()
-
-
 class Pull(torch.autograd.Function):
     """image (N, C, *shape), displacement (N, ndim, *grid) -> image(x + u(x)), (N, C, *grid)."""
 
@@ -163,9 +116,9 @@ class Pull(torch.autograd.Function):
         ctx.border = border
         out = image.new_empty(*image.shape[:2], *displacement.shape[2:])
         for n in range(len(image)):
-            volume, field = _volumes(image[n].detach(), displacement[n].detach())
+            volume, field = volumes(image[n].detach(), displacement[n].detach())
             result = out[n].view(len(volume), *field.shape[1:]).numpy()
-            _in_slabs(_pull, _slabs(field), volume, field, border, result)
+            in_slabs(_pull, slabs_of(field), volume, field, border, result)
         return out
 
     @staticmethod
@@ -176,21 +129,24 @@ class Pull(torch.autograd.Function):
         image_gradient = torch.empty_like(image) if to_image else None
         field_gradient = torch.empty_like(displacement)
         for n in range(len(image)):
-            volume, field = _volumes(image[n].detach(), displacement[n].detach())
+            volume, field = volumes(image[n].detach(), displacement[n].detach())
             scatter = np.zeros(volume.shape if to_image else (1, 1, 1, 1), np.float32)
             out = np.empty(field.shape, np.float32)
             g = gradient[n].contiguous().view(len(volume), *field.shape[1:]).numpy()
             # Slabs thicker than two of them can reach never add to the same voxel when every other
             # one is worked on at a time, and the order of additions, hence the last bit, does not
             # depend on the number of threads.
-            reach = _reach(field[0], len(volume[0]))
-            slabs = _slabs(field, reach)
+            reach = reach_of(field[0], len(volume[0]))
+            slabs = slabs_of(field, reach)
             for half in (slabs[0::2], slabs[1::2]):
-                _in_slabs(
-                    _pull_backward, half, volume, field, ctx.border, g, to_image, scatter, out
-                )
+                in_slabs(_pull_backward, half, volume, field, ctx.border, g, to_image, scatter, out)
             axes = [0, 2] if displacement.shape[1] == 2 else [0, 1, 2]
             field_gradient[n] = torch.from_numpy(out[axes]).view_as(displacement[n])
             if to_image:
                 image_gradient[n] = torch.from_numpy(scatter).view_as(image[n])
         return image_gradient, field_gradient, None
+
+
+def pull(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
+    """image(x + u(x)): (N, C, *shape) and (N, ndim, *grid) in voxels to (N, C, *grid)."""
+    return Pull.apply(image, displacement, border)
