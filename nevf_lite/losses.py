@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nevf_lite.integrate import jacobian_determinant
+from nevf_lite.kernels import find
 
 
 class BoxSum(torch.autograd.Function):
@@ -100,6 +101,10 @@ class LocalNCC:
         return cross * cross / (fixed_variance * variance + 1e-5)
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+        if weight is None and self.weight is None:
+            inputs = (warped, self.fixed, *self.statistics[1:])
+            if (fast := find("local_ncc", *inputs)) is not None:
+                return 1 - fast(*inputs, self.window)
         return 1 - weighted_mean(self.map(warped, weight), _product(self.weight, weight))
 
 
@@ -221,6 +226,8 @@ def jacobian_penalty(displacement: Tensor, margin: float = 0.0) -> Tensor:
     voxel at det 0.001 costs nothing; a small margin keeps cells from being squeezed so flat that
     they fold when the same velocity is integrated on a finer grid.
     """
+    if (fast := find("penalties", displacement)) is not None:
+        return fast(displacement, margin)[0]
     return F.relu(margin - jacobian_determinant(displacement)).mean()
 
 
@@ -230,5 +237,20 @@ def smoothness(field: Tensor) -> Tensor:
     field: (N, ndim, *shape) in voxels, displacement or velocity. The paper's text says sum; a sum
     at its weight of 0.1 would outweigh the similarity by far, so this is the mean.
     """
+    if (fast := find("penalties", field)) is not None:
+        return fast(field, 0.0)[1]
     ndim = field.ndim - 2
     return sum(field.diff(dim=axis + 2).square().mean() for axis in range(ndim)) / ndim
+
+
+def penalties(displacement: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """`jacobian_penalty`, `smoothness` and the folds of a displacement, in one go.
+
+    displacement: (N, ndim, *shape) in voxels. The third is the fraction of cells with det J <= 0;
+    it has no gradient.
+    """
+    if (fast := find("penalties", displacement)) is not None:
+        return fast(displacement, margin)
+    determinant = jacobian_determinant(displacement)
+    folds = (determinant.detach() <= 0).float().mean()
+    return F.relu(margin - determinant).mean(), smoothness(displacement), folds

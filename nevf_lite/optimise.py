@@ -21,7 +21,7 @@ from nevf_lite.fields import SirenField, VelocityField, VoxelField
 from nevf_lite.grid import downsample_seen, resize, resize_field, sparse_shape, voxel_ratio
 from nevf_lite.integrate import compose, flow, jacobian_determinant
 from nevf_lite.kernels import keep_freed_memory
-from nevf_lite.losses import SIMILARITIES, LocalNCC, jacobian_penalty, smoothness
+from nevf_lite.losses import SIMILARITIES, LocalNCC, penalties, smoothness
 from nevf_lite.warp import warp
 
 
@@ -162,7 +162,7 @@ class _Problem:
         self.similarity = kind(self.fixed, weight=self.fixed_mask, **options)
 
     def evaluate(self, field: VelocityField) -> tuple[Tensor, Tensor, Tensor]:
-        """Total loss, dissimilarity and displacement (equation 4 of the paper).
+        """Total loss, dissimilarity and folded fraction of the voxels (equation 4 of the paper).
 
         The penalties are of the field's own deformation. Of the whole they would ask the field to
         undo the initial one, its folds first: after a network that folds 3 % of the voxels, that
@@ -173,13 +173,13 @@ class _Problem:
         displacement = own if self.initial is None else compose(own, self.initial)
         warped, weight = self._warped(displacement)
         dissimilarity = self.similarity(warped, weight)
-        smooth = own if config.smooth_target == "displacement" else velocity
-        loss = (
-            dissimilarity
-            + config.jacobian * jacobian_penalty(own, config.margin)
-            + config.smooth * smoothness(smooth)
-        )
-        return loss, dissimilarity, displacement
+        jacobian, smooth, folds = penalties(own, config.margin)
+        if config.smooth_target == "velocity":
+            smooth = smoothness(velocity)
+        if self.initial is not None:  # those that count are of the whole
+            folds = (jacobian_determinant(displacement.detach()) <= 0).float().mean()
+        loss = dissimilarity + config.jacobian * jacobian + config.smooth * smooth
+        return loss, dissimilarity, folds
 
     def _warped(self, displacement: Tensor) -> tuple[Tensor, Tensor | None]:
         """The moving image and its mask, warped; what is masked does not enter at its edge either.
@@ -205,7 +205,7 @@ def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
     mark, mark_at = math.inf, 0  # the loss that patience counts from
     try:
         for iteration in range(level.iterations):
-            loss, dissimilarity, displacement = problem.evaluate(field)
+            loss, dissimilarity, folds = problem.evaluate(field)
             value = loss.item()
             if not math.isfinite(value):
                 raise NonFiniteLoss(_advice(value, iteration, level))
@@ -217,13 +217,11 @@ def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
             loss.backward()
             optimiser.step()
             schedule.step()
-            with torch.no_grad():
-                folds = (jacobian_determinant(displacement) <= 0).float().mean().item()
             yield {
                 "iteration": iteration,
                 "loss": value,
                 "similarity": 1 - dissimilarity.item(),
-                "folds": folds,
+                "folds": folds.item(),
             }
             if iteration - mark_at >= config.patience:
                 return

@@ -101,7 +101,7 @@ def test_slow_progress_is_progress(gain, expected):
         def evaluate(self, field):
             self.calls += 1
             zero = 0 * sum(p.sum() for p in field.parameters())
-            return 1 - gain * 1e-3 * self.calls + zero, zero, torch.zeros(1, 2, 4, 4)
+            return 1 - gain * 1e-3 * self.calls + zero, zero, torch.zeros(())
 
     assert len(list(optimise._optimise(make_field(SMALL, QUICK), Falling()))) == expected
 

@@ -1,5 +1,7 @@
 """The operations on the CPU, compiled by Numba when they are first called."""
 
+from nevf_lite.kernels.cpu.local_ncc import local_ncc
+from nevf_lite.kernels.cpu.penalties import penalties
 from nevf_lite.kernels.cpu.pull import pull
 
-__all__ = ["pull"]
+__all__ = ["local_ncc", "penalties", "pull"]

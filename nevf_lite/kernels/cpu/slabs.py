@@ -7,6 +7,7 @@ by spinning on the same cores cost more than they bring.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,10 @@ from torch import Tensor
 
 #: Voxels that are worth a thread of their own.
 SLAB_VOXELS = 20_000
+
+#: What the compiler may do to arithmetic: all of `fastmath` but to take for granted that nothing is
+#: infinite or not a number, since a loss that is must show.
+FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
 
 
 class _Announcement(event.Listener):
@@ -53,6 +58,13 @@ def in_slabs(function, slabs: list[tuple[int, int]], *arguments) -> None:
     with ThreadPoolExecutor(threads) as pool:
         for job in [pool.submit(function, *slab, *arguments) for slab in slabs]:
             job.result()
+
+
+def even_slabs(slices: int) -> list[tuple[int, int]]:
+    """One slab a thread: for work whose result does not depend on where the slabs meet."""
+    count = min(torch.get_num_threads(), slices)
+    edges = [slices * n // count for n in range(count + 1)]
+    return list(itertools.pairwise(edges))
 
 
 def slabs_of(field: np.ndarray, reach: int = 0) -> list[tuple[int, int]]:

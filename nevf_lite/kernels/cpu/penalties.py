@@ -1,0 +1,210 @@
+"""Jacobian penalty, smoothness and folds with Numba: one pass forward, one backward.
+
+Plain torch makes some forty arrays of the field's size for them. Here a row is read with its
+neighbours, and what is kept is three numbers.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nevf_lite.kernels.cpu.slabs import FAST, even_slabs, in_slabs, slabs_of
+
+ZERO, ONE = np.float32(0), np.float32(1)
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True)
+def _determinants(field, i, j, out):
+    """det(I + grad u) by forward differences of the row (i, j) of cells: out (W - 1,)."""
+    u, v, w = field[0, i, j], field[1, i, j], field[2, i, j]
+    ua, va, wa = field[0, i + 1, j], field[1, i + 1, j], field[2, i + 1, j]
+    ub, vb, wb = field[0, i, j + 1], field[1, i, j + 1], field[2, i, j + 1]
+    for k in range(len(out)):
+        a, b, c = ua[k] - u[k] + ONE, va[k] - v[k], wa[k] - w[k]
+        d, e, f = ub[k] - u[k], vb[k] - v[k] + ONE, wb[k] - w[k]
+        g, h, m = u[k + 1] - u[k], v[k + 1] - v[k], w[k + 1] - w[k] + ONE
+        out[k] = a * (e * m - f * h) - b * (d * m - f * g) + c * (d * h - e * g)
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True)
+def _square_of_difference(a, b):
+    total = ZERO
+    for k in range(len(a)):
+        step = b[k] - a[k]
+        total += step * step
+    return total
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True)
+def _forward(first, last, field, margin, totals):
+    """Slices first to last of field (3, D, H, W); fills totals (D, 5).
+
+    They are the sums of relu(margin - det), of folded cells, of squared differences by axis.
+    """
+    _, slices, rows, columns = field.shape
+    determinants = np.empty(columns - 1, np.float32)
+    for i in range(first, last):
+        jacobian, folds, along_a, along_b, along_c = 0.0, 0, 0.0, 0.0, 0.0
+        for j in range(rows):
+            for n in range(3):
+                row = field[n, i, j]
+                if i + 1 < slices:
+                    along_a += _square_of_difference(row, field[n, i + 1, j])
+                if j + 1 < rows:
+                    along_b += _square_of_difference(row, field[n, i, j + 1])
+                along_c += _square_of_difference(row[:-1], row[1:])
+            if i + 1 < slices and j + 1 < rows:
+                _determinants(field, i, j, determinants)
+                missing = ZERO
+                for k in range(columns - 1):
+                    missing += max(margin - determinants[k], ZERO)
+                folded = np.int32(0)
+                for k in range(columns - 1):
+                    folded += np.int32(determinants[k] <= ZERO)
+                jacobian += missing
+                folds += folded
+        totals[i, 0], totals[i, 1] = jacobian, folds
+        totals[i, 2], totals[i, 3], totals[i, 4] = along_a, along_b, along_c
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True)
+def _pull_together(out, row, other, weight):
+    """Adds weight (row - other), half the slope of weight (row - other)^2, to a row."""
+    for k in range(len(out)):
+        out[k] += weight * (row[k] - other[k])
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True)
+def _smooth_backward(first, last, field, weights, gradient):
+    """Slices first to last of the gradient of sum over axes of weight x squared differences / 2."""
+    _, slices, rows, _ = field.shape
+    for n in range(3):
+        for i in range(first, last):
+            for j in range(rows):
+                row, out = field[n, i, j], gradient[n, i, j]
+                out[:] = ZERO
+                if i > 0:
+                    _pull_together(out, row, field[n, i - 1, j], weights[0])
+                if i + 1 < slices:
+                    _pull_together(out, row, field[n, i + 1, j], weights[0])
+                if j > 0:
+                    _pull_together(out, row, field[n, i, j - 1], weights[1])
+                if j + 1 < rows:
+                    _pull_together(out, row, field[n, i, j + 1], weights[1])
+                _pull_together(out[1:], row[1:], row[:-1], weights[2])
+                _pull_together(out[:-1], row[:-1], row[1:], weights[2])
+
+
+@numba.njit(nogil=True, fastmath=FAST, cache=True)
+def _jacobian_backward(first, last, field, margin, weight, gradient):
+    """Adds the gradient of weight x relu(margin - det) of the cells of slices first to last.
+
+    Few cells of a row are below the margin, so each is looked at by itself.
+    """
+    _, slices, rows, columns = field.shape
+    determinants = np.empty(columns - 1, np.float32)
+    for i in range(first, min(last, slices - 1)):
+        for j in range(rows - 1):
+            _determinants(field, i, j, determinants)
+            if determinants.min() >= margin:
+                continue
+            u, v, w = field[0, i, j], field[1, i, j], field[2, i, j]
+            ua, va, wa = field[0, i + 1, j], field[1, i + 1, j], field[2, i + 1, j]
+            ub, vb, wb = field[0, i, j + 1], field[1, i, j + 1], field[2, i, j + 1]
+            for k in range(columns - 1):
+                if determinants[k] >= margin:
+                    continue
+                a, b, c = ua[k] - u[k] + ONE, va[k] - v[k], wa[k] - w[k]
+                d, e, f = ub[k] - u[k], vb[k] - v[k] + ONE, wb[k] - w[k]
+                g, h, m = u[k + 1] - u[k], v[k + 1] - v[k], w[k + 1] - w[k] + ONE
+                cofactors = (
+                    (e * m - f * h, f * g - d * m, d * h - e * g),
+                    (c * h - b * m, a * m - c * g, b * g - a * h),
+                    (b * f - c * e, c * d - a * f, a * e - b * d),
+                )
+                for n in range(3):
+                    pa = -weight * cofactors[0][n]
+                    pb = -weight * cofactors[1][n]
+                    pc = -weight * cofactors[2][n]
+                    gradient[n, i + 1, j, k] += pa
+                    gradient[n, i, j + 1, k] += pb
+                    gradient[n, i, j, k + 1] += pc
+                    gradient[n, i, j, k] -= pa + pb + pc
+
+
+class Penalties(torch.autograd.Function):
+    """Three numbers of a displacement (N, ndim, *shape)."""
+
+    @staticmethod
+    def forward(ctx, displacement: Tensor, margin: float):
+        volumes = _volumes(displacement)
+        totals = np.empty((len(volumes), volumes.shape[2], 5))
+        slabs = even_slabs(volumes.shape[2])
+        for volume, total in zip(volumes, totals, strict=True):
+            in_slabs(_forward, slabs, volume, np.float32(margin), total)
+        jacobian, folds, *squares = totals.sum((0, 1))
+        ctx.save_for_backward(displacement)
+        ctx.margin = margin
+        ctx.cells, ctx.differences = _counts(displacement.shape, volumes.shape)
+        smooth = sum(s / n for s, n in zip(squares, ctx.differences, strict=True))
+        folds = displacement.new_tensor(folds / ctx.cells)
+        ctx.mark_non_differentiable(folds)
+        tensor = displacement.new_tensor
+        return tensor(jacobian / ctx.cells), tensor(smooth), folds
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, by_jacobian: Tensor, by_smoothness: Tensor, _):
+        (displacement,) = ctx.saved_tensors
+        volumes = _volumes(displacement)
+        gradient = np.empty_like(volumes)
+        weight = np.float32(by_jacobian.item() / ctx.cells)
+        weights = np.array([2 * by_smoothness.item() / n for n in ctx.differences], np.float32)
+        slabs = slabs_of(volumes[0], 1)
+        for volume, out in zip(volumes, gradient, strict=True):
+            in_slabs(_smooth_backward, slabs, volume, weights, out)
+            # a slab adds to one slice of the next: every other one at a time, in a fixed order
+            for half in (slabs[0::2], slabs[1::2]):
+                in_slabs(_jacobian_backward, half, volume, np.float32(ctx.margin), weight, out)
+        if displacement.ndim == 4:
+            gradient = gradient[:, [0, 2]].sum(3)
+        return torch.from_numpy(gradient), None
+
+
+def _volumes(field: Tensor) -> np.ndarray:
+    """(N, 3, D, H, W). Two axes get a middle one, two voxels of the same: its differences are 0."""
+    field = field.detach()
+    if field.ndim == 4:
+        middle = torch.zeros_like(field[:, :1])
+        field = torch.cat([field[:, :1], middle, field[:, 1:]], 1).unsqueeze(3)
+        field = field.expand(-1, -1, -1, 2, -1)
+    return field.contiguous().numpy()
+
+
+def _counts(shape: torch.Size, volume: tuple[int, ...]) -> tuple[int, list[float]]:
+    """Cells that have a determinant, and what divides the sum of squared differences by axis.
+
+    shape: of the field (N, ndim, *shape), volume: as `_volumes` made it.
+    """
+    copies = 2 if len(shape) == 4 else 1
+    _, _, *axes = volume
+    cells = shape[0] * int(np.prod([n - 1 for n in axes]))
+    numbers = shape[0] * shape[1] * int(np.prod(shape[2:])) * copies
+    ndim = shape[1]
+    differences = [numbers // n * (n - 1) * ndim for n in axes]
+    if copies == 2:
+        differences[1] = numbers  # its sum is zero
+    return cells, differences
+
+
+def penalties(displacement: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
+    """losses.jacobian_penalty, losses.smoothness and the fraction of cells with det J <= 0.
+
+    displacement: (N, ndim, *shape) in voxels, at least two along each axis. Three scalars; the last
+    has no gradient.
+    """
+    return Penalties.apply(displacement, margin)
