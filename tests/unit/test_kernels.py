@@ -136,7 +136,7 @@ def test_slabs_worked_on_at_once_cannot_meet(slices, far, expected):
     field[0, 7] = far
     reach = slabs_module.reach_of(field[0].numpy(), slices)
     assert reach == expected
-    slabs = slabs_module.slabs_of(field.numpy(), reach)
+    slabs = slabs_module.slabs_of(field.shape[1:], reach)
     assert slabs[0][0] == 0 and slabs[-1][1] == 30
     for (_, a_last), (c_first, _) in zip(slabs, slabs[2:], strict=False):
         assert c_first - reach > a_last - 1 + reach + 1

@@ -164,7 +164,7 @@ class Penalties(torch.autograd.Function):
         gradient = np.empty_like(volumes)
         weight = np.float32(by_jacobian.item() / ctx.cells)
         weights = np.array([2 * by_smoothness.item() / n for n in ctx.differences], np.float32)
-        slabs = slabs_of(volumes[0], 1)
+        slabs = slabs_of(volumes.shape[2:], 1)
         for volume, out in zip(volumes, gradient, strict=True):
             in_slabs(_smooth_backward, slabs, volume, weights, out)
             # a slab adds to one slice of the next: every other one at a time, in a fixed order

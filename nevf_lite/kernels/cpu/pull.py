@@ -118,7 +118,7 @@ class Pull(torch.autograd.Function):
         for n in range(len(image)):
             volume, field = volumes(image[n].detach(), displacement[n].detach())
             result = out[n].view(len(volume), *field.shape[1:]).numpy()
-            in_slabs(_pull, slabs_of(field), volume, field, border, result)
+            in_slabs(_pull, slabs_of(field.shape[1:]), volume, field, border, result)
         return out
 
     @staticmethod
@@ -137,7 +137,7 @@ class Pull(torch.autograd.Function):
             # one is worked on at a time, and the order of additions, hence the last bit, does not
             # depend on the number of threads.
             reach = reach_of(field[0], len(volume[0]))
-            slabs = slabs_of(field, reach)
+            slabs = slabs_of(field.shape[1:], reach)
             for half in (slabs[0::2], slabs[1::2]):
                 in_slabs(_pull_backward, half, volume, field, ctx.border, g, to_image, scatter, out)
             axes = [0, 2] if displacement.shape[1] == 2 else [0, 1, 2]

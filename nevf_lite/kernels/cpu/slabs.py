@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -67,9 +68,9 @@ def even_slabs(slices: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def slabs_of(field: np.ndarray, reach: int = 0) -> list[tuple[int, int]]:
-    """The slices of (3, d, h, w) in slabs thicker than twice `reach`, each worth a thread."""
-    slices, height, width = field.shape[1:]
+def slabs_of(shape: Sequence[int], reach: int = 0) -> list[tuple[int, int]]:
+    """The slices of (d, h, w) in slabs thicker than twice `reach`, each worth a thread."""
+    slices, height, width = shape
     height = max(math.ceil(SLAB_VOXELS / (height * width)), 2 * reach + 3)
     return [(first, min(first + height, slices)) for first in range(0, slices, height)]
 

@@ -1,0 +1,123 @@
+"""Scaling and squaring as one operation on the CPU against plain torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from synthetic import SHAPES, motion
+
+from nevf_lite import kernels
+from nevf_lite.integrate import compose, scaling_and_squaring
+from nevf_lite.kernels import backend
+
+pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
+both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
+#: Lines shorter and longer than the sixteen voxels that are done at once, and lines of one and two.
+ODD = [(5, 3, 2), (2, 2, 2), (17, 1, 33), (1, 9, 16), (40, 37, 2), (9, 8, 1), (3, 50), (50, 3)]
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's thread count for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def square(name: str, velocity, steps: int = 7):
+    """The displacement, and the gradient of a random linear function of it."""
+    velocity = velocity.clone().requires_grad_()
+    with backend(name):
+        out = scaling_and_squaring(velocity, steps)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
+    (out * weights).sum().backward()
+    return out.detach(), velocity.grad
+
+
+def assert_is_torch(velocity, steps: int = 7):
+    """Values to 1e-5 of a voxel of motion, gradients to 1e-3 of the largest.
+
+    torch goes through [-1, 1] and loses a few bits of position, which decide between the slopes of
+    two cells where a position is almost a voxel.
+    """
+    (value, gradient), (plain_value, plain) = (
+        square(b, velocity, steps) for b in ("numba", "torch")
+    )
+    scale = max(plain_value.abs().max().item(), 1.0)
+    torch.testing.assert_close(value, plain_value, rtol=0, atol=1e-5 * scale)
+    torch.testing.assert_close(gradient, plain, rtol=0, atol=1e-3 * plain.abs().max().item())
+
+
+@both
+@pytest.mark.parametrize("amplitude", [0.3, 3.0, 12.0], ids=["near", "across", "outside"])
+def test_squaring_is_torch(shape, amplitude):
+    """Two fields that keep going at the rim, small motions to such as leave the box."""
+    assert_is_torch(torch.cat([motion(shape, amplitude, seed=s, rim=True) for s in (1, 2)]))
+
+
+@pytest.mark.parametrize("shape", ODD, ids=str)
+def test_squaring_on_odd_grids(shape):
+    """What sixteen voxels reach beyond their line or the volume must count for nothing."""
+    generator = torch.Generator().manual_seed(1)
+    smooth = torch.randn(1, len(shape), *[1] * len(shape), generator=generator)
+    rough = torch.randn(1, len(shape), *shape, generator=generator)
+    assert_is_torch(2 * smooth + 0.1 * rough, steps=3)
+
+
+@both
+def test_neighbours_that_part_ways(shape):
+    """Sixteen voxels of pure noise share no offsets, and are done one by one."""
+    generator = torch.Generator().manual_seed(3)
+    assert_is_torch(30 * torch.randn(1, len(shape), *shape, generator=generator), steps=1)
+
+
+@both
+def test_whole_voxels_have_the_slope_ahead(shape):
+    """Where a position is a voxel exactly, the slope is that of the next cell, as in `pull`.
+
+    torch, which goes through [-1, 1], takes either.
+    """
+    generator = torch.Generator().manual_seed(2)
+    field = torch.randint(-2, 3, (1, len(shape), *shape), generator=generator).float()
+    field.requires_grad_()
+    weights = torch.randn(field.shape, generator=generator)
+    with backend("numba"):
+        results = scaling_and_squaring(2 * field, 1), compose(field, field)
+    torch.testing.assert_close(*results)
+    gradients = [torch.autograd.grad((out * weights).sum(), field)[0] for out in results]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def test_no_squarings_are_none():
+    velocity = motion(SHAPES[3], 1.0)
+    value, gradient = square("numba", velocity, 0)
+    assert torch.equal(value, velocity) and gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_wild_velocities_do_not_crash(bad):
+    """Nothing outside the volume is read or written, and what is broken shows."""
+    velocity = motion(SHAPES[3], 1.0, rim=True)
+    velocity[0, :, 4, 5, 6] = bad
+    value, _ = square("numba", velocity)
+    assert not (value[0, :, 4, 5, 6].abs() < 1e20).any()
+
+
+@both
+def test_same_bytes_for_any_number_of_threads(threads, monkeypatch, shape):
+    """A seed must mean the same result on a laptop and a server, to the last bit."""
+    monkeypatch.setattr("nevf_lite.kernels.cpu.slabs.SLAB_VOXELS", 100)
+    velocity = motion([2 * n for n in shape], 1.5, rim=True)
+    results = []
+    for count in (1, 2, 4):
+        threads(count)
+        results.append(square("numba", velocity))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_what_does_not_fit_stays_with_torch():
+    """Double precision, and fields of other than ndim components."""
+    with backend("numba"):
+        assert kernels.find("squaring", motion((8, 9), 1.0, dtype=torch.float64)) is None
+        assert kernels.find("squaring", torch.zeros(1, 3, 8, 9)) is None
