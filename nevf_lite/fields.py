@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nevf_lite.grid import normalised
+from nevf_lite.kernels import find
 from nevf_lite.warp import sample
 
 
@@ -52,7 +53,10 @@ class SineLayer(nn.Linear):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.sin(F.linear(x, self.omega * self.weight, self.omega * self.bias))
+        weight, bias = self.omega * self.weight, self.omega * self.bias
+        if (fast := find("sine_layer", x, weight, bias)) is not None:
+            return fast(x, weight, bias)
+        return torch.sin(F.linear(x, weight, bias))
 
 
 class SirenField(VelocityField):
@@ -64,7 +68,8 @@ class SirenField(VelocityField):
     map starts at the identity. scale: voxels in one unit of the network's output.
     bfloat16: run the hidden layers' products in half precision (integration never is).
     chunk: points at a time; activations of a chunk are recomputed in the backward pass, which
-    trades a third more arithmetic for memory that does not grow with the number of points.
+    trades a third more arithmetic for memory that does not grow with the number of points. The
+    fast version on the CPU always does so, in blocks of its own.
     """
 
     def __init__(
@@ -95,6 +100,10 @@ class SirenField(VelocityField):
 
     def forward(self, points: Tensor) -> Tensor:
         """Velocities (P, ndim) in finest voxels at normalised points (P, ndim)."""
+        if not self.settings["bfloat16"]:
+            parameters = [p for layer in self.net for p in _scaled(layer)]
+            if (fast := find("siren", points, *parameters)) is not None:
+                return self.settings["scale"] * fast(points, *parameters)
         chunk = self.settings["chunk"]
         if chunk is None or len(points) <= chunk:
             return self._evaluate(points)
@@ -107,6 +116,13 @@ class SirenField(VelocityField):
         hidden = self.net[0](points)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=self.settings["bfloat16"]):
             return self.settings["scale"] * self.net[1:](hidden).to(points.dtype)
+
+
+def _scaled(layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias with the frequency in them, as the layer uses them."""
+    if isinstance(layer, SineLayer):
+        return layer.omega * layer.weight, layer.omega * layer.bias
+    return layer.weight, layer.bias
 
 
 class VoxelField(VelocityField):

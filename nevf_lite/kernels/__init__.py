@@ -59,8 +59,8 @@ def _installed(name: str) -> bool:
 def find(operation: str, *tensors: Tensor) -> Callable | None:
     """The fast version of an operation for these tensors, or None where plain torch is to do it.
 
-    operation: "pull", "squaring", "local_ncc", "penalties" or "sine_layer". tensors: its tensor
-    arguments, in order.
+    operation: "pull", "squaring", "local_ncc", "penalties", "sine_layer" or "siren"; not every
+    backend has all of them. tensors: its tensor arguments, in order.
     """
     if _chosen == "torch" or any(t.dtype != torch.float32 for t in tensors):
         return None
@@ -70,7 +70,7 @@ def find(operation: str, *tensors: Tensor) -> Callable | None:
     name = _suited(devices.pop())
     if name is None or not _installed(name):
         return None
-    return getattr(importlib.import_module(_FOLDERS[name]), operation)
+    return getattr(importlib.import_module(_FOLDERS[name]), operation, None)
 
 
 def _suited(device: str) -> str | None:
@@ -108,6 +108,10 @@ def _sine_layer_fits(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     return x.ndim == weight.ndim == 2 and not torch.is_autocast_enabled(x.device.type)
 
 
+def _siren_fits(points: Tensor, *parameters: Tensor) -> bool:
+    return points.ndim == 2 and not points.requires_grad
+
+
 #: Compiled code checks no bounds: shapes that do not belong together go to torch, which does.
 _FITS = {
     "pull": _pull_fits,
@@ -115,6 +119,7 @@ _FITS = {
     "local_ncc": _local_ncc_fits,
     "penalties": _penalties_fit,
     "sine_layer": _sine_layer_fits,
+    "siren": _siren_fits,
 }
 
 

@@ -3,6 +3,7 @@
 from nevf_lite.kernels.cpu.local_ncc import local_ncc
 from nevf_lite.kernels.cpu.penalties import penalties
 from nevf_lite.kernels.cpu.pull import pull
+from nevf_lite.kernels.cpu.sine import siren
 from nevf_lite.kernels.cpu.squaring import squaring
 
-__all__ = ["local_ncc", "penalties", "pull", "squaring"]
+__all__ = ["local_ncc", "penalties", "pull", "siren", "squaring"]
