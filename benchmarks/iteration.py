@@ -39,6 +39,7 @@ def main(spacing: float, backend: str, device: str) -> dict:
 
     with kernels.backend(backend), PeakMemory(device) as peak:
         fit(**inputs, config=config, callback=moment)
+        predicted = predict_memory(config, frame.work.shape, device)
     shape = "x".join(map(str, frame.work.shape))
     return {
         "case": f"{spacing:g} mm {shape}",
@@ -47,7 +48,7 @@ def main(spacing: float, backend: str, device: str) -> dict:
         "threads": torch.get_num_threads(),
         "seconds": round((moments[-1] - moments[0]) / repeats, 4),
         "peak_mib": round(peak.bytes / 2**20),
-        "predicted_mib": round(predict_memory(config, frame.work.shape) / 2**20),
+        "predicted_mib": round(predicted / 2**20),
     }
 
 

@@ -11,30 +11,41 @@ import torch
 
 from nevf_lite.config import Config, Level
 from nevf_lite.grid import sparse_shape
+from nevf_lite.kernels import SIREN_BLOCK, find
 from nevf_lite.optimise import level_shape
 
 #: Floats per voxel held at once besides the squarings' displacements: images, window sums and
 #: products of the local NCC, Jacobian terms, their gradients, and what the allocator keeps for the
 #: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (make bench prints both).
 VOXEL_ARRAYS = 140
+#: The same where the kernels on the CPU do the local NCC, the penalties and the squarings.
+FAST_VOXEL_ARRAYS = 30
 
 
-def predict_memory(config: Config, shape: Sequence[int]) -> int:
-    """Peak bytes of `optimise.fit` on the finest grid `shape`: those of its worst level."""
-    return max(_level_bytes(config, shape, level) for level in config.levels)
+def predict_memory(config: Config, shape: Sequence[int], device="cpu") -> int:
+    """Peak bytes of `optimise.fit` on the finest grid `shape`: those of its worst level.
+
+    With the backend that is in force here (see `kernels`).
+    """
+    return max(_level_bytes(config, shape, level, device) for level in config.levels)
 
 
-def _level_bytes(config: Config, shape: Sequence[int], level: Level) -> int:
+def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> int:
     grid = level_shape(shape, level)
     voxels, points, ndim = math.prod(grid), math.prod(sparse_shape(grid, level.step)), len(grid)
     # each sine layer keeps its input to the sine and the sine itself, as floats, for each point
     layers = 2 * config.width * config.depth if config.field == "siren" else ndim
-    if config.chunk is not None:  # only one chunk's activations are alive
-        points = min(points, config.chunk)
+    chunk, arrays = config.chunk, VOXEL_ARRAYS
+    if find("siren", torch.empty(1, ndim, device=device)) is not None and not config.bfloat16:
+        chunk = SIREN_BLOCK
+    probe = torch.empty(1, ndim, *[2] * ndim, device=device)
+    if find("squaring", probe) is not None and config.similarity == "lncc":
+        arrays = FAST_VOXEL_ARRAYS
+    alive = points if chunk is None else min(points, chunk)  # activations of one chunk
     # each squaring keeps its displacement
     integration = voxels if config.order == "upsample-integrate" else points
     stored = config.squarings * ndim * (1 if config.integrator == "squaring" else 12)
-    return 4 * (points * layers + integration * stored + voxels * VOXEL_ARRAYS)
+    return 4 * (alive * layers + integration * stored + voxels * arrays)
 
 
 def available_memory(device: torch.device) -> int:
@@ -49,17 +60,17 @@ def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> 
 
     The message names the step L and the spacing that would.
     """
-    free, needed = available_memory(device), predict_memory(config, shape)
+    free, needed = available_memory(device), predict_memory(config, shape, device)
     if needed <= free:
         return
     hints = []
     for step in range(2, 9):
-        if _with_step(config, shape, step) <= free:
+        if _with_step(config, shape, step, device) <= free:
             hints.append(f"step L = {step}")
             break
     for coarser in (1.25, 1.5, 2, 2.5, 3, 4, 6, 8):
         smaller = [max(8, math.ceil(n / coarser)) for n in shape]
-        if predict_memory(config, smaller) <= free:
+        if predict_memory(config, smaller, device) <= free:
             hints.append(f"a spacing {coarser:g} times coarser")
             break
     advice = " or ".join(hints) or "a much smaller image"
@@ -69,6 +80,6 @@ def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> 
     )
 
 
-def _with_step(config: Config, shape: Sequence[int], step: int) -> int:
+def _with_step(config: Config, shape: Sequence[int], step: int, device) -> int:
     levels = tuple(replace(level, step=max(level.step, step)) for level in config.levels)
-    return predict_memory(replace(config, levels=levels), shape)
+    return predict_memory(replace(config, levels=levels), shape, device)

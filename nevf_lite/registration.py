@@ -19,6 +19,7 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
+from nevf_lite import kernels
 from nevf_lite.config import Config, preset
 from nevf_lite.fields import VelocityField
 from nevf_lite.frames import Frame, choose_device
@@ -37,7 +38,8 @@ class Registration:
     transform: fixed to moving. fixed, moving: the images as read. config: as it was used, the
     spacing filled in. history: one record an iteration (see `optimise.Fit`). timings: seconds of
     the affine start, of preparing and of the optimisation. stopped: "finished" or "interrupted".
-    notes: what a careful person would want to be told. device: where it ran.
+    notes: what a careful person would want to be told. device: where it ran. backend: whose kernels
+    it was free to take (see `kernels`).
     """
 
     transform: Transform
@@ -49,6 +51,7 @@ class Registration:
     stopped: str
     device: str
     notes: list[str] = field(default_factory=list)
+    backend: str = "auto"
 
     @cached_property
     def warped(self) -> nib.Nifti1Image:
@@ -79,6 +82,7 @@ def register(
     moving_mask=None,
     spacing: float | None = None,
     device: str = "auto",
+    backend: str | None = None,
     seed: int | None = None,
     resume: Transform | None = None,
     progress: bool = True,
@@ -93,17 +97,20 @@ def register(
     is applied after the one being sought; or affine=True, which computes an affine first.
     fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image counts.
     spacing: mm of the grid to optimise on, instead of the config's. device: "auto", "cpu",
-    "cuda", "cuda:1", "mps". seed: of the field's start, instead of the config's. resume: an earlier
-    result's transform, to go on from its field. progress: a bar on standard error. callback: is
-    given each iteration's record. watch: is given the record and a function that makes the
-    transform as it stands after that iteration; the time it takes is in no seconds that are
-    reported.
+    "cuda", "cuda:1", "mps". backend: of the fast kernels, "auto", "torch", "numba" or "triton"; by
+    default whatever `kernels.backend` says where this is called. seed: of the field's start,
+    instead of the config's. resume: an earlier result's transform, to go on from its field.
+    progress: a bar on standard error. callback: is given each iteration's record. watch: is given
+    the record and a function that makes the transform as it stands after that iteration; the time
+    it takes is in no seconds that are reported.
 
     Raises ValueError or FileNotFoundError for input that cannot be registered, MemoryError if it
     would not fit (before starting), NonFiniteLoss if the optimisation diverges. Ctrl-C ends it
     early and returns the best field so far.
     """
     started = time.perf_counter()
+    backend = kernels.chosen() if backend is None else backend
+    kernels.check_backend(backend)
     changes = {} if seed is None else {"seed": seed}
     if spacing is not None:
         changes["spacing"] = spacing
@@ -119,7 +126,8 @@ def register(
     elif init is not None and not isinstance(init, Transform):
         init = Transform.load(init)
 
-    frame = Frame.settle(fixed, moving, init, config, fixed_mask, moving_mask, device=place)
+    with kernels.backend(backend):  # which decides how much memory it takes
+        frame = Frame.settle(fixed, moving, init, config, fixed_mask, moving_mask, device=place)
     config = replace(config, spacing=frame.spacing)
     field_to_go_on = None if resume is None else _field_of(resume, frame).to(place)
     inputs = {name: None if t is None else t.to(place) for name, t in frame.tensors.items()}
@@ -143,7 +151,8 @@ def register(
                 watch(record, lambda: _transform_of(copy.deepcopy(live), frame, config))
                 watched += time.perf_counter() - since
 
-        outcome = fit(**inputs, config=config, field=live, callback=report)
+        with kernels.backend(backend):
+            outcome = fit(**inputs, config=config, field=live, callback=report)
     timings["optimise"] = time.perf_counter() - started - watched - sum(timings.values())
 
     return Registration(
@@ -156,6 +165,7 @@ def register(
         outcome.stopped,
         str(place),
         frame.notes,
+        backend,
     )
 
 

@@ -97,6 +97,7 @@ def _document(
         "config": registration.config.to_dict(),
         "seed": registration.config.seed,
         "device": registration.device,
+        "backend": registration.backend,
         "threads": torch.get_num_threads(),
         "versions": versions(),
         "command": command,

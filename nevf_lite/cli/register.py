@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from dataclasses import replace
@@ -91,6 +92,9 @@ def register(
         str | None, _score("--label-names", "TABLE", checks.LABEL_NAMES_HELP)
     ] = None,
     device: Annotated[str, _machine("--device", "NAME", "auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    backend: Annotated[
+        str, _machine("--backend", "NAME", "Fast kernels: auto, torch (none), numba, triton.")
+    ] = "auto",
     seed: Annotated[
         int | None,
         _machine("--seed", "N", "Of the random start.", "0", min=0, max=2**32 - 1),
@@ -128,9 +132,12 @@ def register(
     checks.result_folder(output, inputs)
 
     from nevf_lite.io import load_image
+    from nevf_lite.kernels import check_backend
     from nevf_lite.registration import register as run
     from nevf_lite.transform import Transform
 
+    check_backend(backend)
+    logging.getLogger("nevf_lite").setLevel(logging.ERROR if quiet else logging.WARNING)
     if threads is not None:
         outcome.set_threads(threads)
     images = load_image(fixed, "fixed"), load_image(moving, "moving")
@@ -152,6 +159,7 @@ def register(
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,
         device=device,
+        backend=backend,
         resume=earlier,
         progress=bar,
         callback=None if bar or quiet else outcome.log_levels(config),

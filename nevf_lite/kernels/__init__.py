@@ -29,6 +29,8 @@ _MISSING = {
     "(pip install triton), or use 'auto'",
 }
 _chosen = "auto"
+#: Points that "siren" works on at a time: a layer's activations fit the processor's own cache.
+SIREN_BLOCK = 4096
 
 
 @contextlib.contextmanager
@@ -41,6 +43,11 @@ def backend(name: str) -> Iterator[None]:
         yield
     finally:
         _chosen = before
+
+
+def chosen() -> str:
+    """The backend that is in force here: "auto" outside every `backend` block."""
+    return _chosen
 
 
 def check_backend(name: str) -> None:
@@ -68,7 +75,7 @@ def find(operation: str, *tensors: Tensor) -> Callable | None:
     if len(devices) > 1 or not _FITS[operation](*tensors):
         return None
     name = _suited(devices.pop())
-    if name is None or not _installed(name):
+    if name is None or not _installed(name) or not _installed(_FOLDERS[name]):
         return None
     return getattr(importlib.import_module(_FOLDERS[name]), operation, None)
 

@@ -129,6 +129,7 @@ def test_options_reach_the_registration(done, tmp_path, monkeypatch):
     monkeypatch.setattr(registration, "register", spy)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     words = "--preset paper --spacing 3.5 --iterations 7 --seed 5 --threads 3 --device cpu"
+    words += " --backend torch"
     words += f" --fixed-mask {done['fixed_labels']} --moving-mask {done['moving_labels']}"
     words += f" -o {tmp_path}/r"
     start = f" --init {done['folder']}"
@@ -136,6 +137,7 @@ def test_options_reach_the_registration(done, tmp_path, monkeypatch):
     config = seen["config"]
     assert (config.width, config.spacing, config.seed, len(config.levels)) == (512, 3.5, 5, 1)
     assert config.levels[0].iterations == 7 and threads == [3] and seen["device"] == "cpu"
+    assert seen["backend"] == "torch"
     assert seen["fixed_mask"] == done["fixed_labels"]
     assert seen["moving_mask"] == done["moving_labels"]
     assert len(seen["init"].parts) == 1 and not seen["affine"] and seen["resume"] is None

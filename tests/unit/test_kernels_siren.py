@@ -25,7 +25,7 @@ def evaluate(name: str, field, points):
 @pytest.mark.parametrize("count", [1, 64, 150], ids=["one point", "a block", "blocks and a rest"])
 def test_blocks_are_torch(monkeypatch, ndim, count):
     """Velocities and every parameter's gradient, to 1e-5 of the largest."""
-    monkeypatch.setattr(sine, "BLOCK", 64)
+    monkeypatch.setattr(sine, "SIREN_BLOCK", 64)
     torch.manual_seed(0)
     field = SirenField((20,) * ndim, width=24, depth=3, scale=2.0)
     points = 2 * torch.rand(count, ndim) - 1

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Points at a time: a layer's activations fit the cache next to the processor.
-BLOCK = 4096
+from nevf_lite.kernels import SIREN_BLOCK
+
 #: Sums over points that are computed apart and then added, always in the same order.
 PIECES = 8
 
@@ -26,7 +26,7 @@ class Siren(torch.autograd.Function):
         ctx.save_for_backward(points, *parameters)
         *layers, (weight, bias) = _pairs(parameters)
         out = points.new_empty(len(points), len(bias))
-        for block, to in zip(points.split(BLOCK), out.split(BLOCK), strict=True):
+        for block, to in zip(points.split(SIREN_BLOCK), out.split(SIREN_BLOCK), strict=True):
             for w, b in layers:
                 block = torch.addmm(b, block, w.T).sin_()
             torch.addmm(bias, block, weight.T, out=to)
@@ -39,7 +39,7 @@ class Siren(torch.autograd.Function):
         pairs = _pairs(parameters)
         sums = [torch.zeros_like(p) for p in parameters]
         by_weight, by_bias = sums[0::2], sums[1::2]
-        for block, g in zip(points.split(BLOCK), gradient.split(BLOCK), strict=True):
+        for block, g in zip(points.split(SIREN_BLOCK), gradient.split(SIREN_BLOCK), strict=True):
             inputs, slopes = [block], []
             for w, b in pairs[:-1]:
                 angles = torch.addmm(b, inputs[-1], w.T)
