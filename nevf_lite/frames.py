@@ -116,14 +116,14 @@ class Frame:
 def choose_spacing(spacing: float | str | None, fixed: Grid) -> float:
     """Millimetres of the finest lattice.
 
-    None is the fixed image's own finest spacing. "auto": in 2-D the same; in 3-D 2 mm for a head,
-    a 96th of the longest side for smaller things, and never finer than the image.
+    None is the fixed image's own finest spacing. "auto": in 2-D the same; in 3-D 1 mm for a head,
+    a 192nd of the longest side for smaller things, and never finer than the image.
     """
     own = min(fixed.spacing)
     if spacing is None or (spacing == "auto" and fixed.ndim == 2):
         return own
     if spacing == "auto":
-        return max(own, min(2.0, max(fixed.extent) / 96))
+        return max(own, min(1.0, max(fixed.extent) / 192))
     return float(spacing)
 
 

@@ -14,6 +14,8 @@ from nevf_lite.grid import sparse_shape
 from nevf_lite.kernels import SIREN_BLOCK, find
 from nevf_lite.optimise import level_shape
 
+#: Features that a node of a lattice holds.
+FEATURES = 4
 #: Floats per voxel held at once besides the squarings' displacements: images, window sums and
 #: products of the local NCC, Jacobian terms, their gradients, and what the allocator keeps for the
 #: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (make bench prints both).
@@ -34,7 +36,11 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     grid = level_shape(shape, level)
     voxels, points, ndim = math.prod(grid), math.prod(sparse_shape(grid, level.step)), len(grid)
     # each sine layer keeps its input to the sine and the sine itself, as floats, for each point
-    layers = 2 * config.width * config.depth if config.field == "siren" else ndim
+    layers = {
+        "siren": 2 * config.width * config.depth,
+        "features": 3 * (FEATURES * len(config.lattices) + config.width),
+        "voxel": ndim,
+    }[config.field]
     chunk, arrays = config.chunk, VOXEL_ARRAYS
     if find("siren", torch.empty(1, ndim, device=device)) is not None and not config.bfloat16:
         chunk = SIREN_BLOCK

@@ -116,7 +116,7 @@ LEVELS = {
 }
 
 
-PRESETS = ("paper", "default", "fast")
+PRESETS = ("paper", "siren", "default", "fast")
 
 
 def presets_table() -> str:

@@ -13,9 +13,9 @@ import ctypes
 import functools
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -74,22 +74,19 @@ def find(operation: str, *tensors: Tensor) -> Callable | None:
     devices = {t.device.type for t in tensors}
     if len(devices) > 1 or not _FITS[operation](*tensors):
         return None
-    name = _suited(devices.pop())
-    if name is None or not _installed(name) or not _installed(_FOLDERS[name]):
+    folder = _folder(tensors[0].device)
+    return None if folder is None else getattr(folder, operation, None)
+
+
+def _folder(device: torch.device) -> ModuleType | None:
+    """The operations for a device, as far as the choice allows it and the machine has them."""
+    # on the CPU Triton is its interpreter, slow and with the same results: only when asked for
+    fastest = {"cuda": "triton", "cpu": "numba"}.get(device.type)
+    name = fastest if _chosen == "auto" else _chosen
+    if name is None or not _installed(name):
         return None
-    return getattr(importlib.import_module(_FOLDERS[name]), operation, None)
-
-
-def _suited(device: str) -> str | None:
-    """The backend for a kind of device, as far as the choice allows it."""
-    if device == "cuda" and _chosen in ("auto", "triton"):
-        return "triton"
-    if device == "cpu" and _chosen in ("auto", "numba"):
-        return "numba"
-    # Triton's interpreter: slow, and the same results
-    if device == "cpu" and _chosen == "triton" and os.environ.get("TRITON_INTERPRET") == "1":
-        return "triton"
-    return None
+    folder = importlib.import_module(_FOLDERS[name])
+    return folder if folder.ready(device) else None
 
 
 def _is_field(field: Tensor) -> bool:

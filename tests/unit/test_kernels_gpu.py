@@ -15,6 +15,7 @@ import torch
 from interpreted import DEVICE, gpu
 from torch import Tensor
 
+from nevf_lite import kernels
 from nevf_lite.integrate import jacobian_determinant, scaling_and_squaring
 from nevf_lite.kernels import backend
 from nevf_lite.losses import LocalNCC, jacobian_penalty, smoothness
@@ -339,3 +340,15 @@ def test_kernels_compile_for_a_card_that_is_not_here(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_dispatcher_hands_triton_what_is_triton_s():
+    """Asked for by name the kernels serve the public functions; "auto" leaves the CPU to Numba."""
+    image, displacement = random(1, 1, 9, 17), smooth_motion((9, 17), 1.0, batch=1)
+    with backend("triton"):
+        assert kernels.find("pull", image, displacement) is gpu.pull
+        by_triton = warp(image, displacement)
+    if DEVICE.type == "cpu":
+        assert kernels.find("pull", image, displacement) is not gpu.pull
+    with backend("torch"):
+        torch.testing.assert_close(by_triton, warp(image, displacement), rtol=1e-4, atol=2e-5)

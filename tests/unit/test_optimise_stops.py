@@ -62,6 +62,9 @@ class Exploding(torch.nn.Module):
         super().__init__()
         self.field, self.shape, self.calls = field, field.shape, 0
 
+    def learn_at(self, spacing):
+        self.field.learn_at(spacing)
+
     def on_lattice(self, nodes):
         self.calls += 1
         return self.field.on_lattice(nodes) * (1e39 if self.calls > 2 else 1)

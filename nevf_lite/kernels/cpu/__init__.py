@@ -1,9 +1,16 @@
 """The operations on the CPU, compiled by Numba when they are first called."""
 
+import torch
+
 from nevf_lite.kernels.cpu.local_ncc import local_ncc
 from nevf_lite.kernels.cpu.penalties import penalties
 from nevf_lite.kernels.cpu.pull import pull
 from nevf_lite.kernels.cpu.sine import siren
 from nevf_lite.kernels.cpu.squaring import squaring
 
-__all__ = ["local_ncc", "penalties", "pull", "siren", "squaring"]
+__all__ = ["local_ncc", "penalties", "pull", "ready", "siren", "squaring"]
+
+
+def ready(device: torch.device) -> bool:
+    """Whether the operations run on tensors of that device."""
+    return device.type == "cpu"
