@@ -18,6 +18,9 @@ from nevf_lite.grid import normalised, resize, sparse_shape
 from nevf_lite.kernels import find
 from nevf_lite.warp import sample
 
+#: Features that a node of a lattice holds.
+CHANNELS = 4
+
 
 class VelocityField(nn.Module):
     """A stationary velocity field v(x); subclasses say how v is stored.
@@ -147,7 +150,7 @@ class FeatureField(VelocityField):
         self,
         shape: Sequence[int],
         spacings: Sequence[float] = (16, 8, 4, 2),
-        channels: int = 4,
+        channels: int = CHANNELS,
         width: int = 32,
         scale: float = 5.0,
         gain: float = 30.0,
@@ -157,7 +160,7 @@ class FeatureField(VelocityField):
             spacings=tuple(spacings), channels=channels, width=width, scale=scale, gain=gain
         )
         self.lattices = nn.ParameterList(
-            nn.Parameter(torch.zeros(1, channels, *sparse_shape(shape, max(spacing, 1))))
+            nn.Parameter(torch.zeros(1, channels, *sparse_shape(shape, spacing)))
             for spacing in spacings
         )
         fan_in = channels * len(self.lattices)
