@@ -141,9 +141,10 @@ class FeatureField(VelocityField):
     registration's lattices are small.)
 
     shape: the finest grid. spacings: of the lattices, in its voxels. width: units of the sine
-    layer. scale: voxels in one unit of the network's output. gain: of the features over the
-    weights, so that one learning rate serves both: Adam moves every parameter equally far, and
-    features have farther to go. Starts at the identity: all features are zero.
+    layer. scale: voxels in one unit of the network's output. gain: of a lattice's features over the
+    weights, for each voxel of its spacing. Adam moves every parameter equally far; with the gain
+    one learning rate serves both, since features have farther to go, and coarse ones farthest: fine
+    detail should come last and stay small. Starts at the identity: all features are zero.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class FeatureField(VelocityField):
         channels: int = CHANNELS,
         width: int = 32,
         scale: float = 5.0,
-        gain: float = 30.0,
+        gain: float = 2.0,
     ) -> None:
         super().__init__(shape)
         self.settings = dict(
@@ -192,7 +193,9 @@ class FeatureField(VelocityField):
     def _of_features(self, features: list[Tensor]) -> Tensor:
         """features: (P, channels) for each lattice. Returns (P, ndim)."""
         settings = self.settings
-        return settings["scale"] * self.net(settings["gain"] * torch.cat(features, dim=1))
+        gains = [settings["gain"] * spacing for spacing in settings["spacings"]]
+        scaled = [gain * read for gain, read in zip(gains, features, strict=True)]
+        return settings["scale"] * self.net(torch.cat(scaled, dim=1))
 
 
 class VoxelField(VelocityField):

@@ -23,7 +23,7 @@ def features(shape, seed: int = 0) -> FeatureField:
     field = FeatureField(shape, (4, 2.5), channels=3, width=8)
     with torch.no_grad():
         for lattice in field.lattices:
-            lattice.normal_(std=0.02)
+            lattice.normal_(std=0.1)
     return field
 
 

@@ -23,7 +23,7 @@ def parts_of_each_kind(grid: Grid) -> dict:
     voxel.requires_grad_(False)
     features = FeatureField(grid.shape, (6, 3)).requires_grad_(False)
     for lattice in features.lattices:
-        torch.nn.init.normal_(lattice, std=0.02)
+        torch.nn.init.normal_(lattice, std=0.1)
     nodes = (6,) * grid.ndim
     return {
         "nothing": (),
