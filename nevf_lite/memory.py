@@ -37,7 +37,7 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     # each sine layer keeps its input to the sine and the sine itself, as floats, for each point
     layers = {
         "siren": 2 * config.width * config.depth,
-        "features": 3 * (CHANNELS * len(config.lattices) + config.width),
+        "features": 6 * (CHANNELS * len(config.lattices) + config.width),
         "voxel": ndim,
     }[config.field]
     chunk, arrays = config.chunk, VOXEL_ARRAYS
