@@ -24,6 +24,7 @@ COLUMNS = (
     "operation",
     "setting",
     "spacing",
+    "shape",
     "backend",
     "threads",
     "reference",

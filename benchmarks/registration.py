@@ -24,6 +24,7 @@ PEERS = (
     ("tables", "greedy"),
     ("tables", "greedy at 1 mm"),
     ("tables", "NiftyReg [3,500]"),
+    ("tables", "NiftyReg, 5 mm grid"),
     ("trajectories", "DIPY [100,100,25]"),
 )
 #: What takes most of an hour.
