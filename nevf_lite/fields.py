@@ -18,6 +18,9 @@ from nevf_lite.grid import normalised, resize, sparse_shape
 from nevf_lite.kernels import find
 from nevf_lite.warp import sample
 
+#: Features that a node of a lattice holds.
+CHANNELS = 4
+
 
 class VelocityField(nn.Module):
     """A stationary velocity field v(x); subclasses say how v is stored.
@@ -138,26 +141,27 @@ class FeatureField(VelocityField):
     registration's lattices are small.)
 
     shape: the finest grid. spacings: of the lattices, in its voxels. width: units of the sine
-    layer. scale: voxels in one unit of the network's output. gain: of the features over the
-    weights, so that one learning rate serves both: Adam moves every parameter equally far, and
-    features have farther to go. Starts at the identity: all features are zero.
+    layer. scale: voxels in one unit of the network's output. gain: of a lattice's features over the
+    weights, for each voxel of its spacing. Adam moves every parameter equally far; with the gain
+    one learning rate serves both, since features have farther to go, and coarse ones farthest: fine
+    detail should come last and stay small. Starts at the identity: all features are zero.
     """
 
     def __init__(
         self,
         shape: Sequence[int],
         spacings: Sequence[float] = (16, 8, 4, 2),
-        channels: int = 4,
+        channels: int = CHANNELS,
         width: int = 32,
         scale: float = 5.0,
-        gain: float = 30.0,
+        gain: float = 2.0,
     ) -> None:
         super().__init__(shape)
         self.settings = dict(
             spacings=tuple(spacings), channels=channels, width=width, scale=scale, gain=gain
         )
         self.lattices = nn.ParameterList(
-            nn.Parameter(torch.zeros(1, channels, *sparse_shape(shape, max(spacing, 1))))
+            nn.Parameter(torch.zeros(1, channels, *sparse_shape(shape, spacing)))
             for spacing in spacings
         )
         fan_in = channels * len(self.lattices)
@@ -189,7 +193,9 @@ class FeatureField(VelocityField):
     def _of_features(self, features: list[Tensor]) -> Tensor:
         """features: (P, channels) for each lattice. Returns (P, ndim)."""
         settings = self.settings
-        return settings["scale"] * self.net(settings["gain"] * torch.cat(features, dim=1))
+        gains = [settings["gain"] * spacing for spacing in settings["spacings"]]
+        scaled = [gain * read for gain, read in zip(gains, features, strict=True)]
+        return settings["scale"] * self.net(torch.cat(scaled, dim=1))
 
 
 class VoxelField(VelocityField):

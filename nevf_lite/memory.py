@@ -10,12 +10,11 @@ import psutil
 import torch
 
 from nevf_lite.config import Config, Level
+from nevf_lite.fields import CHANNELS
 from nevf_lite.grid import sparse_shape
 from nevf_lite.kernels import SIREN_BLOCK, find
 from nevf_lite.optimise import level_shape
 
-#: Features that a node of a lattice holds.
-FEATURES = 4
 #: Floats per voxel held at once besides the squarings' displacements: images, window sums and
 #: products of the local NCC, Jacobian terms, their gradients, and what the allocator keeps for the
 #: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (make bench prints both).
@@ -38,7 +37,7 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     # each sine layer keeps its input to the sine and the sine itself, as floats, for each point
     layers = {
         "siren": 2 * config.width * config.depth,
-        "features": 3 * (FEATURES * len(config.lattices) + config.width),
+        "features": 6 * (CHANNELS * len(config.lattices) + config.width),
         "voxel": ndim,
     }[config.field]
     chunk, arrays = config.chunk, VOXEL_ARRAYS

@@ -173,7 +173,7 @@ class _Problem:
         """
         config = self.config
         own, velocity = deformation(field, self.fixed.shape[2:], self.level.step, config)
-        displacement = own if self.initial is None else compose(own, self.initial)
+        displacement = self.whole(own)
         warped, weight = self._warped(displacement)
         dissimilarity = self.similarity(warped, weight)
         jacobian, smooth, folds = penalties(own, config.margin)
@@ -183,6 +183,10 @@ class _Problem:
             folds = (jacobian_determinant(displacement.detach()) <= 0).float().mean()
         loss = dissimilarity + config.jacobian * jacobian + config.smooth * smooth
         return loss, dissimilarity, folds
+
+    def whole(self, own: Tensor) -> Tensor:
+        """The displacement that images are warped by: the field's own, then the initial one."""
+        return own if self.initial is None else compose(own, self.initial)
 
     def _warped(self, displacement: Tensor) -> tuple[Tensor, Tensor | None]:
         """The moving image and its mask, warped; what is masked does not enter at its edge either.

@@ -127,7 +127,8 @@ def presets_table() -> str:
     rows = []
     for title, read in LEVELS.items():
         # once where all levels agree, otherwise one after the other, coarse to fine
-        each = [list(dict.fromkeys(map(read, p.levels))) for p in presets]
+        each = [[read(level) for level in p.levels] for p in presets]
+        each = [texts[:1] if len(set(texts)) == 1 else texts for texts in each]
         rows.append([title, *(", then ".join(texts) for texts in each)])
     for setting in dataclasses.fields(config.Config):
         if setting.name != "levels":

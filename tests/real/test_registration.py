@@ -1,8 +1,8 @@
-"""The main job on real brains, with the default preset at 2 mm, scored at 1 mm.
+"""The main job on real brains, with the default preset, scored at 1 mm.
 
 The two pairs are of the `train` split: what the preset was tuned on. Labels are warped by nearest
-neighbour, the harder of the two ways. The floor for OASIS is what the method reaches today, rounded
-down: a fall is a fault, a rise should raise it.
+neighbour, the harder of the two ways. The floors are what the method reaches today, rounded down: a
+fall is a fault, a rise should raise them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     ("dataset", "fixed", "moving", "before", "after"),
-    [("mindboggle", "trt02", "trt01", 0.347, 0.60), ("oasis", "1001", "1000", 0.545, 0.735)],
+    [("mindboggle", "trt02", "trt01", 0.347, 0.64), ("oasis", "1001", "1000", 0.545, 0.755)],
 )
 def test_real_pair(nevf_data, dataset, fixed, moving, before, after):
     """Dice from its known start to at least the floor, with at most 0.001 % of voxels folded."""
     assert split(fixed) == split(moving) == "train"
     pair = load_pair(dataset, fixed, moving)
-    result = register(pair.fixed, pair.moving, spacing=2, progress=False)
+    result = register(pair.fixed, pair.moving, progress=False)
     scores = score_labels(
         result.transform, pair.fixed_labels, pair.moving_labels, pair.protocol
     ).summary()
@@ -38,13 +38,19 @@ def test_real_pair(nevf_data, dataset, fixed, moving, before, after):
     assert folds["inverse_consistency_mm"] < 0.1
 
 
-def test_simulated_pair():
-    """Where the truth is known: the mean error in the brain falls from 2.1 mm to below 0.5."""
+@pytest.mark.parametrize(("preset", "below"), [("siren", 0.5), ("default", 0.65)])
+def test_simulated_pair(preset, below):
+    """Where the truth is known: the mean error in the brain falls from 2.1 mm.
+
+    This truth is smooth and the images have noise, which suits a network of coordinates better than
+    features of places: they follow the noise a little.
+    """
     pair = load_pair("simulated", seed=0)
-    result = register(pair.fixed, pair.moving, progress=False)
+    result = register(pair.fixed, pair.moving, preset, progress=False)
     brain = np.asarray(pair.fixed_mask.dataobj) > 0
     found, truth = result.transform.displacement()[brain], pair.truth[brain]
     error = tre(found, truth).mean()
     print("simulated", error, np.linalg.norm(truth, axis=1).mean(), result.timings)
     assert np.linalg.norm(truth, axis=1).mean() > 2  # or there would be nothing to find
-    assert error < 0.5
+    assert error < below
+    assert score_deformation(result.transform)["folds_percent"] <= 0.001

@@ -68,7 +68,7 @@ def register_pair(folder: Path, ndim: int) -> dict:
     """A pair registered with --json: its files, its folder, what was said, and the words."""
     files = write_pair(folder, ndim)
     words = ["register", files["fixed"], files["moving"], "-o", folder / "result"]
-    words += [*label_options(files), "--iterations", "40,20", "--seed", "3", "--json"]
+    words += [*label_options(files), "--iterations", "40,40,40", "--seed", "3", "--json"]
     result = nevf(*words)
     assert result.exit_code == 0, result.stderr
     words = [str(word) for word in words]

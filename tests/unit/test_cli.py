@@ -84,17 +84,17 @@ def test_register_writes_the_result_and_prints_json_alone(done):
     assert document == json.loads((done["folder"] / "result.json").read_text())
     assert {file.name for file in done["folder"].iterdir()} == RESULT | {"warped_labels.nii.gz"}
     assert document["metrics"]["dice_after"] > document["metrics"]["dice_before"] + 0.1
-    assert [level["iterations"] for level in document["config"]["levels"]] == [40, 20]
+    assert [level["iterations"] for level in document["config"]["levels"]] == [40, 40, 40]
     assert document["seed"] == 3
     assert shlex.split(document["command"]) == ["nevf", *done["words"]]
-    assert "nevf: level 1 of 2" in done["said"].stderr
+    assert "nevf: level 1 of 3" in done["said"].stderr
 
 
 def test_register_prints_a_summary_and_leaves_other_files_alone(done, tmp_path):
     """Dice before and after, folds, time and where the report is; what lay in the folder stays."""
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "warp.nii.gz").write_text("of an earlier result")
-    words = ["register", done["fixed"], done["moving"], "-o", tmp_path, "--iterations", "2,1"]
+    words = ["register", done["fixed"], done["moving"], "-o", tmp_path, "--iterations", "1,1,1"]
     out = good(*words, *label_options(done), "--labels", "1-2", "--label-names", "oasis")
     assert out.startswith("moving to fixed\n  Dice        0.")
     for word in ("mean of 2 structures", "Folds", "Time", "3 iterations on cpu", "report.html"):
@@ -108,7 +108,15 @@ def test_register_prints_a_summary_and_leaves_other_files_alone(done, tmp_path):
 
 def test_quiet_says_nothing(done, tmp_path):
     """--quiet: no notes, no progress, no summary, but the result."""
-    words = ["register", done["fixed"], done["moving"], "-o", tmp_path / "r", "--iterations", "1,0"]
+    words = [
+        "register",
+        done["fixed"],
+        done["moving"],
+        "-o",
+        tmp_path / "r",
+        "--iterations",
+        "1,0,0",
+    ]
     result = nevf(*words, "--quiet", "--threads", "1")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
     assert (tmp_path / "r" / "report.html").exists()
@@ -148,11 +156,11 @@ def test_options_reach_the_registration(done, tmp_path, monkeypatch):
 def test_resume_goes_on_where_the_result_stands(done, tmp_path):
     """The earlier settings hold, the earlier start too, and the first loss is near the last one."""
     words = ["register", done["fixed"], done["moving"], "-o", tmp_path / "r", "--json"]
-    again = json.loads(good(*words, "--resume", done["folder"], "--iterations", "0,1"))
+    again = json.loads(good(*words, "--resume", done["folder"], "--iterations", "0,0,1"))
     first = json.loads(done["said"].stdout)
     assert again["seed"] == 3 and again["config"]["spacing"] == first["config"]["spacing"]
     assert again["metrics"]["similarity"] == pytest.approx(first["metrics"]["similarity"], abs=0.05)
-    fresh = json.loads(good(*words, "--iterations", "0,1"))
+    fresh = json.loads(good(*words, "--iterations", "0,0,1"))
     assert again["metrics"]["similarity"] > fresh["metrics"]["similarity"] + 0.1
 
 
@@ -163,7 +171,7 @@ def test_resume_keeps_the_initial_transform(tmp_path):
     shift = np.eye(4)
     shift[0, 3] = 6.0
     Transform.from_affine(shift, grid, grid).save(tmp_path / "shift.safetensors")
-    words = ["register", files["fixed"], files["moving"], "--quiet", "--iterations", "0,3"]
+    words = ["register", files["fixed"], files["moving"], "--quiet", "--iterations", "0,0,3"]
     good(*words, "-o", tmp_path / "a", "--init", tmp_path / "shift.safetensors")
     good(*words, "-o", tmp_path / "b", "--resume", tmp_path / "a")
     parts = Transform.load(tmp_path / "b").parts
@@ -175,7 +183,16 @@ def test_interrupt_keeps_the_best_field_and_writes_it(tmp_path):
     """Ctrl-C, twice even, on a real process: status 130, a whole result, a line about it."""
     files = write_pair(tmp_path, 3)
     words = [sys.executable, "-m", "nevf_lite", "register", files["fixed"], files["moving"]]
-    words += ["-o", tmp_path / "r", "--spacing", "2", "--iterations", "100000,1", "--threads", "1"]
+    words += [
+        "-o",
+        tmp_path / "r",
+        "--spacing",
+        "2",
+        "--iterations",
+        "100000,1,1",
+        "--threads",
+        "1",
+    ]
     process = subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -185,7 +202,7 @@ def test_interrupt_keeps_the_best_field_and_writes_it(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        assert "level 1 of 2" in process.stderr.readline()
+        assert "level 1 of 3" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert "interrupted" in process.stderr.readline()
         process.send_signal(signal.SIGINT)

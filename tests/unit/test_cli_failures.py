@@ -93,7 +93,7 @@ def test_a_disk_that_fills_up(tmp_path, files, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    words = ["register", files["fixed"], files["moving"], "--quiet", "--iterations", "1,0", "-o"]
+    words = ["register", files["fixed"], files["moving"], "--quiet", "--iterations", "1,0,0", "-o"]
     with monkeypatch.context() as patch:
         patch.setattr(result, "write_displacement", full)
         assert "disk is full" in refused(tmp_path, *words, tmp_path / "r")

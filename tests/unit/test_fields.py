@@ -6,7 +6,7 @@ import pytest
 import torch
 from synthetic import SHAPES
 
-from nevf_lite.fields import SirenField, VoxelField
+from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
 from nevf_lite.grid import identity, normalised, resize, sparse_shape
 
 both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
@@ -15,6 +15,16 @@ both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
 def siren(shape, **settings) -> SirenField:
     torch.manual_seed(0)
     return SirenField(shape, **{"width": 32, "depth": 3, "omega": 30.0, **settings})
+
+
+def features(shape, seed: int = 0) -> FeatureField:
+    """Lattices of two spacings that hold noise, as if they had learnt."""
+    torch.manual_seed(seed)
+    field = FeatureField(shape, (4, 2.5), channels=3, width=8)
+    with torch.no_grad():
+        for lattice in field.lattices:
+            lattice.normal_(std=0.1)
+    return field
 
 
 def loud(field: SirenField) -> SirenField:
@@ -44,11 +54,14 @@ def test_scale_multiplies_the_velocity(shape):
 
 
 @both
-def test_lattice_holds_the_velocity_at_its_points(shape):
+@pytest.mark.parametrize("make", [lambda shape: loud(siren(shape)), features])
+def test_lattice_holds_the_velocity_at_its_points(shape, make):
     """Points and components in the order of the axes, one lattice node at a time."""
-    field, nodes = loud(siren(shape)), sparse_shape(shape, 3)
+    field: VelocityField = make(shape)
+    nodes = sparse_shape(shape, 3)
     lattice = field.on_lattice(nodes)
     points = normalised(nodes, shape)[0]
+    assert lattice.abs().max() > 0.1
     assert lattice.shape == (1, len(shape), *nodes)
     for index in [(0,) * len(shape), (1, 2, 3)[: len(shape)], tuple(n - 1 for n in nodes)]:
         at = (slice(None), *index)
@@ -133,13 +146,15 @@ def test_voxel_field_on_its_own_grid_is_its_values(shape):
 
 
 @pytest.mark.parametrize("ndim", [2, 3], ids=["2d", "3d"])
-@pytest.mark.parametrize("kind", ["siren", "chunked", "voxel"])
+@pytest.mark.parametrize("kind", ["siren", "chunked", "features", "voxel"])
 def test_gradients_by_every_parameter(kind, ndim):
-    """gradcheck in float64 of both fields, by weights and by positions."""
+    """gradcheck in float64 of every field, by weights and by positions."""
     shape = (9, 7, 8)[:ndim]
     if kind == "voxel":
         field = VoxelField(shape, (3, 4, 3)[:ndim])
         torch.nn.init.normal_(field.values)
+    elif kind == "features":
+        field = features(shape)
     else:
         field = siren(shape, width=4, depth=2, omega=3.0, chunk=2 if kind == "chunked" else None)
     field = field.double()
@@ -152,3 +167,27 @@ def test_gradients_by_every_parameter(kind, ndim):
         return torch.func.functional_call(field, dict(zip(names, values, strict=True)), (points,))
 
     assert torch.autograd.gradcheck(evaluate, (points, *values))
+
+
+@both
+def test_features_start_at_the_identity_and_can_learn(shape):
+    """Exactly zero to begin with, and a gradient reaches every lattice: no start is dead."""
+    field = FeatureField(shape)
+    velocity = field.on_lattice(shape)
+    assert torch.equal(velocity, torch.zeros_like(velocity))
+    (velocity * torch.randn(velocity.shape)).sum().backward()
+    assert all(lattice.grad.abs().max() > 0 for lattice in field.lattices)
+
+
+@both
+def test_lattices_finer_than_the_samples_wait(shape):
+    """Nodes between samples would learn nothing while others do; the coarsest never waits.
+
+    What waits is zero, so that the velocity is the same with or without it.
+    """
+    field = FeatureField(shape, (16, 8, 4, 2))
+    for spacing, learn in [(1, 4), (2, 4), (3, 3), (6, 2), (100, 1)]:
+        field.learn_at(spacing)
+        assert [lattice.requires_grad for lattice in field.lattices] == [
+            number < learn for number in range(4)
+        ]

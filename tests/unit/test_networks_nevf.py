@@ -97,8 +97,8 @@ def test_the_loss_composes_in_that_order():
         torch.nn.init.normal_(parameter, std=0.3)
     problem = _Problem(fixed, moving, initial, None, None, config.levels[0], config)
     with torch.no_grad():
-        _, _, whole = problem.evaluate(field)
         residual, _ = deformation(field, shape, config.levels[0].step, config)
+        whole = problem.whole(residual)
         axes = [torch.arange(float(n)) for n in shape]
         x = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
         wanted = residual + sample(initial, x + residual, padding="border")

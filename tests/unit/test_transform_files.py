@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from synthetic import motion
 from worlds import chain, grid_of, other_grid, points_within, turn, velocity
 
-from nevf_lite.fields import VoxelField
+from nevf_lite.fields import FeatureField, VoxelField
 from nevf_lite.io import write_displacement
 from nevf_lite.parts import Dense, Velocity
 from nevf_lite.space import Grid
@@ -21,6 +21,9 @@ def parts_of_each_kind(grid: Grid) -> dict:
     voxel = VoxelField(grid.shape, (5,) * grid.ndim)
     torch.nn.init.normal_(voxel.values)
     voxel.requires_grad_(False)
+    features = FeatureField(grid.shape, (6, 3)).requires_grad_(False)
+    for lattice in features.lattices:
+        torch.nn.init.normal_(lattice, std=0.1)
     nodes = (6,) * grid.ndim
     return {
         "nothing": (),
@@ -28,6 +31,7 @@ def parts_of_each_kind(grid: Grid) -> dict:
         "dense": (dense,),
         "siren": (velocity(grid),),
         "siren, other order": (velocity(grid, order="integrate-upsample"),),
+        "features": (Velocity(features, grid, nodes),),
         "voxel, by rk4": (Velocity(voxel, grid, nodes, "rk4", 4),),
         "all": (velocity(grid), dense, turn(grid), Velocity(voxel, grid, nodes).inverse),
     }

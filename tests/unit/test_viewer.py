@@ -284,7 +284,7 @@ def test_nevf_view_writes_and_opens(done, tmp_path, monkeypatch):
     monkeypatch.setattr(webbrowser, "open", lambda url: False)
     assert "no browser" in nevf("view", folder).stderr
     # another registration into the same folder: the view would no longer be true
-    good(*done["words"][:3], "-o", folder, "--iterations", "1,0", "--quiet")
+    good(*done["words"][:3], "-o", folder, "--iterations", "1,0,0", "--quiet")
     assert not page.exists()
 
 
