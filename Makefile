@@ -20,7 +20,7 @@ help:
 	@echo "make notebooks  run the chapters again and store what they show"
 	@echo "make test   run every check"
 	@echo "make lint   style only"
-	@echo "make bench  seconds per iteration and peak memory at 4, 2 and 1 mm"
+	@echo "make bench  speed and memory against plain torch and against other tools"
 	@echo "make clean  remove the environment and what was built"
 
 $(STAMP): pyproject.toml constraints.txt
