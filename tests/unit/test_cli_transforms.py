@@ -75,7 +75,7 @@ def test_points_go_the_way_of_the_image(done, tmp_path, source):
     grid = Grid.of(moving)
     voxel = np.array([0.45, 0.55, 0.5][: grid.ndim]) * grid.shape
     point = grid.to_world(voxel)
-    spot = np.exp(-((grid.points() - point) ** 2).sum(-1) / (2 * 8.0**2)).astype(np.float32)
+    spot = np.exp(-((grid.points() - point) ** 2).sum(-1) / (2 * 5.0**2)).astype(np.float32)
     spot = spot if grid.ndim == 3 else spot[..., None]
     nib.save(nib.Nifti1Image(spot, grid.affine), tmp_path / "spot.nii.gz")
     write_points(tmp_path / "spot.csv", point[None])
