@@ -93,10 +93,10 @@ def register(
 
     fixed, moving: paths, nibabel images, or arrays and tensors (D, H, W) or (H, W) with 1 mm
     voxels; grids, spacings and orientations may differ. config: a preset's name ("default",
-    "fast", "paper") or a `Config`. init: a transform (or the path of one) from fixed to moving that
-    is applied after the one being sought; or affine=True, which computes an affine first.
-    fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image counts.
-    spacing: mm of the grid to optimise on, instead of the config's. device: "auto", "cpu",
+    "fast", "siren", "paper") or a `Config`. init: a transform (or the path of one) from fixed to
+    moving that is applied after the one being sought; or affine=True, which computes an affine
+    first. fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image
+    counts. spacing: mm of the grid to optimise on, instead of the config's. device: "auto", "cpu",
     "cuda", "cuda:1", "mps". backend: of the fast kernels, "auto", "torch", "numba" or "triton"; by
     default whatever `kernels.backend` says where this is called. seed: of the field's start,
     instead of the config's. resume: an earlier result's transform, to go on from its field.

@@ -37,7 +37,7 @@ def demo(
     ),
     data: Annotated[Name | None, option("--data", None, "Which pair.", "the first here")] = None,
     settings: Annotated[
-        Preset, option("--preset", None, "The best, quick, or the paper's.")
+        Preset, option("--preset", None, "The best; quick; of coordinates; the paper's.")
     ] = Preset.default,
 ) -> None:
     """Register two brains and show Dice before and after.

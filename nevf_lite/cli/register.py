@@ -55,10 +55,11 @@ def register(
     as_json: Annotated[bool, _output("--json", None, "Print result.json, not a summary.")] = False,
     quiet: Annotated[bool, _output("-q --quiet", None, "No progress, notes or summary.")] = False,
     settings: Annotated[
-        Preset | None, _method("--preset", None, "The best, quick, or the paper's.", "default")
+        Preset | None,
+        _method("--preset", None, "The best; quick; of coordinates; the paper's.", "default"),
     ] = None,
     spacing: Annotated[
-        float | None, _method("--spacing", "MM", "Resolution to optimise at.", "2 for a head")
+        float | None, _method("--spacing", "MM", "Resolution to optimise at.", "1 for a head")
     ] = None,
     iterations: Annotated[
         str | None,
