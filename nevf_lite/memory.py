@@ -37,11 +37,13 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     # each sine layer keeps its input to the sine and the sine itself, as floats, for each point
     layers = {
         "siren": 2 * config.width * config.depth,
-        "features": 6 * (CHANNELS * len(config.lattices) + config.width),
+        "features": 3 * (CHANNELS * len(config.lattices) + config.width),
         "voxel": ndim,
     }[config.field]
     chunk, arrays = config.chunk, VOXEL_ARRAYS
-    if find("siren", torch.empty(1, ndim, device=device)) is not None and not config.bfloat16:
+    if config.field != "siren":  # the others keep all their points
+        chunk = None
+    elif find("siren", torch.empty(1, ndim, device=device)) is not None and not config.bfloat16:
         chunk = SIREN_BLOCK
     probe = torch.empty(1, ndim, *[2] * ndim, device=device)
     if find("squaring", probe) is not None and config.similarity == "lncc":
