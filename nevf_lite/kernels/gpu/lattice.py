@@ -53,6 +53,14 @@ def place(voxel, H, W):
 
 
 @triton.jit
+def block_of_voxels(H, W, voxels, BLOCK: tl.constexpr):
+    """A program's image, its voxels, which of them exist, and their index along each axis."""
+    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    i, j, k = place(voxel, H, W)
+    return tl.program_id(1).to(tl.int64), voxel, voxel < voxels, i, j, k
+
+
+@triton.jit
 def position(field, voxel, voxels, i, j, k, mask, NDIM: tl.constexpr):
     """x + u(x) at some voxels of one displacement (NDIM, voxels)."""
     x = i + tl.load(field + voxel, mask=mask, other=0.0)

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels.gpu.lattice import blocks, box, launch, place
+from nevf_lite.kernels.gpu.lattice import block_of_voxels, blocks, box, launch
 
 BLOCK = 128
 
@@ -53,10 +53,8 @@ def _penalties(
 
     cell_share: what one cell counts for; x_share and so on: one squared difference along an axis.
     """
-    field += tl.program_id(1).to(tl.int64) * NDIM * voxels
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = voxel < voxels
-    i, j, k = place(voxel, H, W)
+    n, voxel, mask, i, j, k = block_of_voxels(H, W, voxels, BLOCK)
+    field += n * NDIM * voxels
     along_x, along_z = mask & (i < D - 1), mask & (k < W - 1)
     inside = along_x & along_z
     x, y, z = _step(field, voxel, voxel + H * W, voxels, along_x, NDIM)
@@ -108,12 +106,9 @@ def _penalties_backward(
     cell_share, x_share, y_share, z_share, NDIM: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of the two differentiable means of `_penalties`: fills out, shaped as field."""
-    start = tl.program_id(1).to(tl.int64) * NDIM * voxels
-    field += start
-    out += start
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = voxel < voxels
-    i, j, k = place(voxel, H, W)
+    n, voxel, mask, i, j, k = block_of_voxels(H, W, voxels, BLOCK)
+    field += n * NDIM * voxels
+    out += n * NDIM * voxels
     low_x, low_z = mask & (i < D - 1), mask & (k < W - 1)
     low_y = mask
     if NDIM == 3:

@@ -10,7 +10,15 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels.gpu.lattice import blocks, box, interpolate, launch, place, position, spread
+from nevf_lite.kernels.gpu.lattice import (
+    block_of_voxels,
+    blocks,
+    box,
+    interpolate,
+    launch,
+    position,
+    spread,
+)
 
 #: Voxels a program, one a thread: two take twice the registers, which halves the threads at hand.
 BLOCK = 128
@@ -25,10 +33,7 @@ def _pull(
 
     With SPATIAL also the image's gradient there, spatial (N, C, NDIM, voxels).
     """
-    n = tl.program_id(1).to(tl.int64)
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = voxel < voxels
-    i, j, k = place(voxel, h, w)
+    n, voxel, mask, i, j, k = block_of_voxels(h, w, voxels, BLOCK)
     x, y, z = position(field + n * NDIM * voxels, voxel, voxels, i, j, k, mask, NDIM)
     size = D * H * W
     image += n * channels * size
@@ -55,10 +60,7 @@ def _pull_backward(
     NDIM: tl.constexpr, BORDER: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of `_pull`: adds to to_image (N, C, D, H, W), fills to_field (N, NDIM, voxels)."""
-    n = tl.program_id(1).to(tl.int64)
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = voxel < voxels
-    i, j, k = place(voxel, h, w)
+    n, voxel, mask, i, j, k = block_of_voxels(h, w, voxels, BLOCK)
     x, y, z = position(field + n * NDIM * voxels, voxel, voxels, i, j, k, mask, NDIM)
     size = D * H * W
     image += n * channels * size

@@ -16,7 +16,15 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels.gpu.lattice import blocks, box, interpolate, launch, place, position, spread
+from nevf_lite.kernels.gpu.lattice import (
+    block_of_voxels,
+    blocks,
+    box,
+    interpolate,
+    launch,
+    position,
+    spread,
+)
 
 BLOCK = 128
 
@@ -24,12 +32,9 @@ BLOCK = 128
 @triton.jit
 def _square(field, out, D, H, W, voxels, NDIM: tl.constexpr, BLOCK: tl.constexpr):
     """field (N, NDIM, D, H, W) -> u(x) + u(x + u(x)), the field continued by its edges."""
-    start = tl.program_id(1).to(tl.int64) * NDIM * voxels
-    field += start
-    out += start
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = voxel < voxels
-    i, j, k = place(voxel, H, W)
+    n, voxel, mask, i, j, k = block_of_voxels(H, W, voxels, BLOCK)
+    field += n * NDIM * voxels
+    out += n * NDIM * voxels
     x, y, z = position(field, voxel, voxels, i, j, k, mask, NDIM)
     for _component in tl.static_range(NDIM):
         here = tl.load(field + voxel, mask=mask, other=0.0)
@@ -44,13 +49,10 @@ def _square_backward(
     field, gradient, to_field, D, H, W, voxels, NDIM: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Adjoint of `_square`: adds g + (grad u)^T g, and g to where u was read, to to_field."""
-    start = tl.program_id(1).to(tl.int64) * NDIM * voxels
-    field += start
-    gradient += start
-    to_field += start
-    voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = voxel < voxels
-    i, j, k = place(voxel, H, W)
+    n, voxel, mask, i, j, k = block_of_voxels(H, W, voxels, BLOCK)
+    field += n * NDIM * voxels
+    gradient += n * NDIM * voxels
+    to_field += n * NDIM * voxels
     x, y, z = position(field, voxel, voxels, i, j, k, mask, NDIM)
     target = to_field
     to_x = tl.zeros([BLOCK], tl.float32)
