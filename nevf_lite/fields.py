@@ -25,8 +25,11 @@ CHANNELS = 4
 class VelocityField(nn.Module):
     """A stationary velocity field v(x); subclasses say how v is stored.
 
-    shape: the finest grid, whose box the field lives on and in whose voxels it speaks.
+    shape: the finest grid, whose box the field lives on and in whose voxels it speaks. settings:
+    what else a subclass was made from, so that a file can make it again.
     """
+
+    settings: dict
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -207,6 +210,7 @@ class VoxelField(VelocityField):
     def __init__(self, shape: Sequence[int], nodes: Sequence[int] | None = None) -> None:
         super().__init__(shape)
         nodes = self.shape if nodes is None else tuple(nodes)
+        self.settings = dict(nodes=nodes)
         self.values = nn.Parameter(torch.zeros(1, self.ndim, *nodes))
 
     def forward(self, points: Tensor) -> Tensor:

@@ -101,11 +101,12 @@ def _describe(part: Part, prefix: str, tensors: dict) -> dict:
     }
 
 
+#: The fields by their names in a file; each is made again from its shape and settings.
+_FIELDS = {"siren": SirenField, "features": FeatureField, "voxel": VoxelField}
+
+
 def _describe_field(field: VelocityField) -> dict:
-    if isinstance(field, VoxelField):
-        nodes = list(field.values.shape[2:])
-        return {"kind": "voxel", "shape": list(field.shape), "nodes": nodes}
-    kind = "features" if isinstance(field, FeatureField) else "siren"
+    kind = next(name for name, made in _FIELDS.items() if isinstance(field, made))
     return {"kind": kind, "shape": list(field.shape), **field.settings}
 
 
@@ -116,10 +117,7 @@ def _rebuild(entry: dict, prefix: str, tensors: dict) -> Part:
     if kind == "dense":
         return Dense(tensors[prefix + "displacement"], _grid_from_dict(entry["grid"]))
     field_entry = dict(entry["field"])
-    make = {"siren": SirenField, "features": FeatureField, "voxel": VoxelField}[
-        field_entry.pop("kind")
-    ]
-    field = make(**field_entry)
+    field = _FIELDS[field_entry.pop("kind")](**field_entry)
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     field.load_state_dict(state)
     return Velocity(
