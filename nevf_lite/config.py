@@ -52,8 +52,10 @@ class Config:
     weights of the penalties. margin: determinant below which the Jacobian penalty begins.
     smooth_target: "displacement" or "velocity". decay: the learning rate
     falls to this fraction over a level. patience: a level ends after this many iterations without
-    an improvement of `tolerance`. bfloat16: the SIREN's matrix products in half precision.
-    chunk: points of the SIREN at a time; saves memory, costs time. seed: of the field's start.
+    an improvement of `tolerance`. enough: foreground's local NCC from which on the finest level is
+    sampled every 1.5 L voxels, for what is left to explain is noise; 1 means never. bfloat16: the
+    SIREN's matrix products in half precision. chunk: points of the SIREN at a time; saves memory,
+    costs time. seed: of the field's start.
     """
 
     levels: tuple[Level, ...] = (Level(2, 100), Level(1, 250))
@@ -75,6 +77,7 @@ class Config:
     decay: float = 0.2
     patience: int = 30
     tolerance: float = 7e-4
+    enough: float = 1.0
     bfloat16: bool = False
     chunk: int | None = None
     seed: int = 0
@@ -97,7 +100,8 @@ class Config:
             _check(name, getattr(self, name) > 0, "above 0", getattr(self, name))
         for name in ("jacobian", "margin", "smooth", "tolerance"):
             _check(name, getattr(self, name) >= 0, "0 or more", getattr(self, name))
-        _check("decay", 0 < self.decay <= 1, "in (0, 1]", self.decay)
+        for name in ("decay", "enough"):
+            _check(name, 0 < getattr(self, name) <= 1, "in (0, 1]", getattr(self, name))
         _check("chunk", self.chunk is None or self.chunk >= 1, "None or >= 1", self.chunk)
 
     def to_dict(self) -> dict:
@@ -137,7 +141,7 @@ def preset(config: str | Config, **changes) -> Config:
 
 
 _LEVELS = (Level(4, 40, 1.5, 3e-3, 7), Level(2, 40, 1.5, 3e-3, 5), Level(1, 30, 2, 3e-3, 7))
-_DEFAULT = Config(_LEVELS, field="features", width=32, scale=5.0, squarings=6)
+_DEFAULT = Config(_LEVELS, field="features", width=32, scale=5.0, squarings=6, enough=0.85)
 
 #: "default" was tuned on the `train` split, for Dice and folds against time. "fast" is its
 #: beginning: for a head it ends at 2 mm. "siren" is the neural field of coordinates, tuned the same

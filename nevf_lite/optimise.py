@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 
 import torch
@@ -24,6 +24,9 @@ from nevf_lite.kernels import keep_freed_memory
 from nevf_lite.losses import SIMILARITIES, LocalNCC, penalties, smoothness
 from nevf_lite.warp import warp
 
+#: Brighter than this share of the range is foreground.
+FOREGROUND = 0.02
+
 
 class NonFiniteLoss(FloatingPointError):
     """The loss became infinite or not a number; the message says what to change."""
@@ -34,8 +37,9 @@ class Fit:
     """What :func:`fit` returns.
 
     field: the velocity field, at the best loss of the last level that ran. history: one record an
-    iteration with level, iteration, loss, similarity (1 - dissimilarity), folds (fraction of voxels
-    with det J <= 0) and seconds since the start. stopped: "finished" or "interrupted".
+    iteration with level, step (L as it was taken, see `Config.enough`), iteration, loss, similarity
+    (1 - dissimilarity), folds (fraction of voxels with det J <= 0) and seconds since the start.
+    stopped: "finished" or "interrupted".
     """
 
     field: VelocityField
@@ -136,9 +140,12 @@ def fit(
                 level,
                 config,
             )
-            field.learn_at(level.factor * level.step)
+            if number + 1 == len(config.levels) and problem.explained(field) >= config.enough:
+                problem.level = replace(level, step=1.5 * level.step)
+            field.learn_at(level.factor * problem.level.step)
             for record in _optimise(field, problem):
-                record = {"level": number, **record, "seconds": time.perf_counter() - started}
+                record = {"level": number, "step": problem.level.step, **record}
+                record["seconds"] = time.perf_counter() - started
                 result.history.append(record)
                 if callback is not None:
                     callback(record)
@@ -183,6 +190,22 @@ class _Problem:
             folds = (jacobian_determinant(displacement.detach()) <= 0).float().mean()
         loss = dissimilarity + config.jacobian * jacobian + config.smooth * smooth
         return loss, dissimilarity, folds
+
+    def explained(self, field: VelocityField) -> float:
+        """The foreground's local NCC where `Config.enough` asks for it, otherwise 0.
+
+        Where it is high, the images are of one anatomy, and what finer features would still fit is
+        noise (the discrepancy principle, Morozov 1966). Scans of two people stay far from it.
+        """
+        if not isinstance(self.similarity, LocalNCC) or self.config.enough >= 1:
+            return 0.0
+        with torch.no_grad():
+            own, _ = deformation(field, self.fixed.shape[2:], self.level.step, self.config)
+            local = self.similarity.map(*self._warped(self.whole(own)))
+        seen = self.fixed > FOREGROUND
+        if self.fixed_mask is not None:
+            seen = seen & (self.fixed_mask > 0.5)
+        return local[seen].mean().item() if seen.any() else 0.0
 
     def whole(self, own: Tensor) -> Tensor:
         """The displacement that images are warped by: the field's own, then the initial one."""

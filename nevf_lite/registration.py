@@ -35,9 +35,10 @@ from nevf_lite.transform import Transform
 class Registration:
     """The outcome of :func:`register`.
 
-    transform: fixed to moving. fixed, moving: the images as read. config: as it was used, the
-    spacing filled in. history: one record an iteration (see `optimise.Fit`). timings: seconds of
-    the affine start, of preparing and of the optimisation. stopped: "finished" or "interrupted".
+    transform: fixed to moving. fixed, moving: the images as read. config: as it was used, spacing
+    and the finest level's step filled in. history: one record an iteration (see `optimise.Fit`).
+    timings: seconds of the affine start, of preparing and of the optimisation. stopped: "finished"
+    or "interrupted".
     notes: what a careful person would want to be told. device: where it ran. backend: whose kernels
     it was free to take (see `kernels`).
     """
@@ -148,12 +149,17 @@ def register(
                 callback(record)
             if watch is not None:
                 since = time.perf_counter()
-                watch(record, lambda: _transform_of(copy.deepcopy(live), frame, config))
+                used = _as_run(config, record)
+                watch(record, lambda: _transform_of(copy.deepcopy(live), frame, used))
                 watched += time.perf_counter() - since
 
         with kernels.backend(backend):
             outcome = fit(**inputs, config=config, field=live, callback=report)
     timings["optimise"] = time.perf_counter() - started - watched - sum(timings.values())
+    notes = frame.notes
+    if outcome.history and (used := _as_run(config, outcome.history[-1])) != config:
+        config = used
+        notes = [*notes, _SPARED.format(config.levels[-1].step)]
 
     return Registration(
         _transform_of(outcome.field, frame, config),
@@ -164,9 +170,23 @@ def register(
         timings,
         outcome.stopped,
         str(place),
-        frame.notes,
+        notes,
         backend,
     )
+
+
+_SPARED = (
+    "Before the finest level the scans agree so well that what is left is noise, so that level was "
+    "sampled at every {:g} voxels only."
+)
+
+
+def _as_run(config: Config, record: dict) -> Config:
+    """The config with the step that the finest level took, once a record of it is there."""
+    *coarser, finest = config.levels
+    if record["level"] < len(coarser):
+        return config
+    return replace(config, levels=(*coarser, replace(finest, step=record["step"])))
 
 
 def _transform_of(field: VelocityField, frame: Frame, config: Config) -> Transform:

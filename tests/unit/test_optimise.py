@@ -111,6 +111,24 @@ def test_masks_really_mask(which, similarity):
     assert (pulled - displacement(clean, config, SMALL)).norm(dim=1).max() > 0.2
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_noise_is_spared_only_where_enough_is_explained(masked):
+    """The finest level alone is sampled at 1.5 L, and only from the asked correlation on."""
+    fixed, moving, _ = pair(SMALL)
+    masks = {"fixed_mask": torch.ones_like(fixed)} if masked else {}
+
+    def steps(**changes) -> list[tuple[int, float]]:
+        config = replace(QUICK, **changes)
+        history = fit(fixed, moving, config, **masks).history
+        return list(dict.fromkeys((r["level"], r["step"]) for r in history))
+
+    reached = fit(fixed, moving, QUICK).history[4]["similarity"]
+    assert 0.1 < reached < 0.9
+    assert steps(enough=0.5 * reached) == [(0, 2.0), (1, 3.0)]
+    assert steps(enough=0.99) == steps(enough=1.0) == [(0, 2.0), (1, 2.0)]
+    assert steps(enough=0.5 * reached, similarity="mse") == [(0, 2.0), (1, 2.0)]
+
+
 def test_a_mask_of_ones_changes_nothing():
     """Masks everywhere are the same as no masks, to rounding."""
     fixed, moving, _ = pair(SMALL)

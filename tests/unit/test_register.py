@@ -151,6 +151,18 @@ def test_the_result_tells_what_happened(capfd):
     assert out == "" and "loss" in err and "lncc" in err and "folds" in err
 
 
+def test_scans_that_differ_by_noise_alone_are_told_apart():
+    """The config says how sparsely the finest level was sampled, the transform is made with it."""
+    fixed, moving, _ = pair()
+    watched = []
+    config = replace(FEW, enough=1e-3)
+    result = run(fixed, moving, config, watch=lambda _, make: watched.append(make()))
+    assert result.config.levels[-1].step == 1.5 * FEW.levels[-1].step
+    assert any("noise" in note for note in result.notes)
+    nodes = [t.parts[0].nodes for t in (*watched[-1:], result.transform)]
+    assert nodes[0] == nodes[1] != run(fixed, moving, FEW).transform.parts[0].nodes
+
+
 def test_inverse_and_inverse_points_agree_in_millimetres():
     """exp(-v): there and back within a tenth of a voxel, on the fixed image's own grid."""
     fixed, moving, _ = pair(spacing=(1, 1.4), shape=(46, 30), degrees=(10, 5, -20))
