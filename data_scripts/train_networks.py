@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from nevf_lite.data import TRAIN, load_pair
 from nevf_lite.data.catalogue import cache_folder
+from nevf_lite.descent import NonFiniteLoss
 from nevf_lite.files import atomic
 from nevf_lite.metrics import folds, mean_dice
 from nevf_lite.networks.base import Network, NetworkFrame, Objective
@@ -32,7 +33,6 @@ from nevf_lite.networks.symnet_net import SYMNet
 from nevf_lite.networks.training import Training, train
 from nevf_lite.networks.voxelmorph_net import VoxelMorph
 from nevf_lite.networks.weights import SMALL, load_network, save_network
-from nevf_lite.optimise import NonFiniteLoss
 from nevf_lite.space import Grid
 from nevf_lite.transform import Transform
 

@@ -3,8 +3,8 @@
     from nevf_lite import register
     result = register("fixed.nii.gz", "moving.nii.gz")
 
-The method itself is in `grid`, `warp`, `fields`, `integrate`, `losses`, `config` and `optimise`, in
-this order; what deals with files and millimetres in `registration` and `transform`.
+The method itself is in `grid`, `warp`, `fields`, `integrate`, `losses`, `config`, `descent` and
+`optimise`, in this order; what deals with files and millimetres in `registration` and `transform`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _PUBLIC = {
     "Transform": "transform",
     "load_pair": "data",
     "register": "registration",
+    "register_many": "registration",
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]
 

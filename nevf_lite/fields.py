@@ -147,7 +147,10 @@ class FeatureField(VelocityField):
     layer. scale: voxels in one unit of the network's output. gain: of a lattice's features over the
     weights, for each voxel of its spacing. Adam moves every parameter equally far; with the gain
     one learning rate serves both, since features have farther to go, and coarse ones farthest: fine
-    detail should come last and stay small. Starts at the identity: all features are zero.
+    detail should come last and stay small. Starts within 0.02 voxel of the identity: all features
+    are zero but the coarsest, whose random numbers only break the tie. On the voxels exactly linear
+    interpolation has a slope to each side and none of its own, and whichever is taken pulls the
+    whole image that way.
     """
 
     def __init__(
@@ -175,6 +178,8 @@ class FeatureField(VelocityField):
         nn.init.uniform_(self.net[1].weight, -math.sqrt(6 / width), math.sqrt(6 / width))
         for layer in self.net:
             nn.init.zeros_(layer.bias)
+        coarsest = max(range(len(self.lattices)), key=lambda i: spacings[i])
+        nn.init.uniform_(self.lattices[coarsest], -1e-4, 1e-4)
 
     def learn_at(self, spacing: float) -> None:
         """Lattices finer than the samples wait: a node that falls between samples learns nothing.

@@ -9,6 +9,7 @@ Two systems, both with their axes in the order of the array's axes:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -74,8 +75,14 @@ def resize_field(field: Tensor, shape: Sequence[int]) -> Tensor:
 
 def voxel_ratio(old: Sequence[int], new: Sequence[int], like: Tensor) -> Tensor:
     """(1, ndim, 1, ...): voxels of the grid `new` in one voxel of the grid `old`, by axis."""
-    ratio = [(n - 1) / (o - 1) for o, n in zip(old, new, strict=True)]
-    return like.new_tensor(ratio).view(1, -1, *[1] * len(ratio))
+    ratio = tuple((n - 1) / (o - 1) for o, n in zip(old, new, strict=True))
+    return _by_axis(ratio, like.device, like.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _by_axis(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """One number for each axis, (1, ndim, 1, ...); made once, for a CUDA graph may not make it."""
+    return torch.tensor(values, device=device, dtype=dtype).view(1, -1, *[1] * len(values))
 
 
 def downsample(image: Tensor, shape: Sequence[int]) -> Tensor:

@@ -87,6 +87,18 @@ def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> 
     )
 
 
+def check_memory_of_many(config: Config, shapes: Sequence[Sequence[int]], device) -> None:
+    """MemoryError if registrations on these grids would not fit at the same time."""
+    free, needed = available_memory(device), 0
+    for number, shape in enumerate(shapes):
+        needed += predict_memory(config, shape, device)
+        if needed > free:
+            raise MemoryError(
+                f"memory: {len(shapes)} pairs at once need more than the {free / 2**30:.1f} GiB "
+                f"that {device} has free; {number} at a time would fit"
+            )
+
+
 def _with_step(config: Config, shape: Sequence[int], step: int, device) -> int:
     levels = tuple(replace(level, step=max(level.step, step)) for level in config.levels)
     return predict_memory(replace(config, levels=levels), shape, device)

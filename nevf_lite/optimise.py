@@ -6,10 +6,9 @@ Everything here is in voxels of the finest grid; files and millimetres are the b
 
 from __future__ import annotations
 
-import copy
-import math
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nevf_lite.config import Config, Level
+from nevf_lite.descent import Descent
 from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
 from nevf_lite.grid import downsample_seen, resize, resize_field, sparse_shape, voxel_ratio
 from nevf_lite.integrate import compose, flow, jacobian_determinant
@@ -26,10 +26,6 @@ from nevf_lite.warp import warp
 
 #: Brighter than this share of the range is foreground.
 FOREGROUND = 0.02
-
-
-class NonFiniteLoss(FloatingPointError):
-    """The loss became infinite or not a number; the message says what to change."""
 
 
 @dataclass
@@ -115,43 +111,91 @@ def fit(
     A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images that
     do not fit together, NonFiniteLoss when the optimisation diverges.
     """
-    if fixed.shape[2:] != moving.shape[2:]:
-        raise ValueError(
-            f"moving: wanted the fixed image's shape {tuple(fixed.shape[2:])}, "
-            f"got {tuple(moving.shape[2:])}; resample it first"
-        )
+    pair = {"fixed": fixed, "moving": moving, "field": field, "initial": initial}
+    pair |= {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    told = None if callback is None else lambda _, record: callback(record)
+    (result,) = fit_many([pair], config, callback=told)
+    return result
+
+
+def fit_many(
+    pairs: Sequence[Mapping],
+    config: Config,
+    *,
+    callback: Callable[[int, dict], None] | None = None,
+) -> list[Fit]:
+    """`fit` for several pairs in turns, an iteration of each: the same results, one by one.
+
+    On a card their steps run side by side, each pair's on a stream of its own, which fills it where
+    one pair cannot: on coarse levels and small images. pairs: the arguments of `fit` for each;
+    their grids may differ. callback: called with the pair's number and each of its records.
+    A KeyboardInterrupt ends them all; so does what one of them raises.
+    """
     keep_freed_memory()
-    shape = tuple(fixed.shape[2:])
-    if field is None:
-        field = make_field(shape, config).to(fixed)
-    result = Fit(field)
-    started = time.perf_counter()
-    try:
-        for number, level in enumerate(config.levels):
-            grid = level_shape(shape, level)
-            coarse_fixed, coarse_fixed_mask = downsample_seen(fixed, fixed_mask, grid)
-            coarse_moving, coarse_moving_mask = downsample_seen(moving, moving_mask, grid)
-            problem = _Problem(
-                coarse_fixed,
-                coarse_moving,
-                None if initial is None else resize_field(initial, grid),
-                coarse_fixed_mask,
-                coarse_moving_mask,
-                level,
-                config,
+    results, runs = [], {}
+    for number, pair in enumerate(pairs):
+        fixed, moving = pair["fixed"], pair["moving"]
+        if fixed.shape[2:] != moving.shape[2:]:
+            raise ValueError(
+                f"moving: wanted the fixed image's shape {tuple(fixed.shape[2:])}, "
+                f"got {tuple(moving.shape[2:])}; resample it first"
             )
-            if number + 1 == len(config.levels) and problem.explained(field) >= config.enough:
-                problem.level = replace(level, step=1.5 * level.step)
-            field.learn_at(level.factor * problem.level.step)
-            for record in _optimise(field, problem):
-                record = {"level": number, "step": problem.level.step, **record}
+        field = pair.get("field")
+        if field is None:
+            field = make_field(fixed.shape[2:], config).to(fixed)
+        results.append(Fit(field))
+        runs[number] = _run(results[number], pair, config)
+    with contextlib.ExitStack() as stack:
+        for run in runs.values():
+            stack.callback(run.close)  # whatever happens, each field is left at its best
+        try:
+            while runs:
+                # first a step of each is asked for, then the records are waited for
+                runs = {number: run for number, run in runs.items() if next(run, _END) is not _END}
+                for number, run in runs.items():
+                    record = next(run)
+                    if callback is not None:
+                        callback(number, record)
+        except KeyboardInterrupt:
+            for result in results:
+                result.stopped = "interrupted"
+    return results
+
+
+_END = object()
+
+
+def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
+    """All levels of one pair: by turns None, a step is under way, and the record of that step."""
+    fixed, moving, initial = pair["fixed"], pair["moving"], pair.get("initial")
+    field, started = result.field, time.perf_counter()
+    for number, level in enumerate(config.levels):
+        grid = level_shape(fixed.shape[2:], level)
+        coarse_fixed, coarse_fixed_mask = downsample_seen(fixed, pair.get("fixed_mask"), grid)
+        coarse_moving, coarse_moving_mask = downsample_seen(moving, pair.get("moving_mask"), grid)
+        problem = _Problem(
+            coarse_fixed,
+            coarse_moving,
+            None if initial is None else resize_field(initial, grid),
+            coarse_fixed_mask,
+            coarse_moving_mask,
+            level,
+            config,
+        )
+        if number + 1 == len(config.levels) and problem.explained(field) >= config.enough:
+            problem.level = replace(level, step=1.5 * level.step)
+        field.learn_at(level.factor * problem.level.step)
+        descent = Descent(field, problem.evaluate, problem.level, config)
+        try:
+            while not descent.done:
+                descent.launch()
+                yield None
+                record = {"level": number, "step": problem.level.step, **descent.read()}
                 record["seconds"] = time.perf_counter() - started
                 result.history.append(record)
-                if callback is not None:
-                    callback(record)
-    except KeyboardInterrupt:
-        result.stopped = "interrupted"
-    return result
+                yield record
+        finally:
+            descent.close()
 
 
 @dataclass
@@ -222,57 +266,3 @@ class _Problem:
         warped = warp(seen, displacement)
         weight = warped[:, -1:]
         return warped[:, :-1] / weight.clamp_min(1e-6), weight.detach()
-
-
-def _optimise(field: VelocityField, problem: _Problem) -> Iterator[dict]:
-    """Adam on one level; yields a record an iteration and leaves the field at its best loss."""
-    level, config = problem.level, problem.config
-    learning = [parameter for parameter in field.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(learning, lr=level.lr)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: learning_rate_factor(i / max(level.iterations, 1), config.decay)
-    )
-    best, best_state = math.inf, None
-    mark, mark_at = math.inf, 0  # the loss that patience counts from
-    try:
-        for iteration in range(level.iterations):
-            loss, dissimilarity, folds = problem.evaluate(field)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise NonFiniteLoss(_advice(value, iteration, level))
-            if value < mark - config.tolerance:
-                mark, mark_at = value, iteration
-            if value < best:
-                best, best_state = value, copy.deepcopy(field.state_dict())
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            yield {
-                "iteration": iteration,
-                "loss": value,
-                "similarity": 1 - dissimilarity.item(),
-                "folds": folds.item(),
-            }
-            if iteration - mark_at >= config.patience:
-                return
-    finally:
-        if best_state is not None:
-            field.load_state_dict(best_state)
-
-
-def _advice(value: float, iteration: int, level: Level) -> str:
-    if iteration == 0:  # no step of this level yet: it is not the learning rate
-        return (
-            f"the loss is {value} from the start: the images hold NaN, infinite or huge values; "
-            "scale their intensities to [0, 1]"
-        )
-    return (
-        f"the loss became {value} at iteration {iteration}: the learning rate {level.lr:g} is too "
-        "high for these images; try a third of it"
-    )
-
-
-def learning_rate_factor(progress: float, decay: float) -> float:
-    """Cosine from 1 at progress 0 down to `decay` at progress 1; decay = 1 is a constant rate."""
-    return decay + (1 - decay) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -11,23 +11,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import nibabel as nib
-import numpy as np
 from tqdm import tqdm
 
 from nevf_lite import kernels
+from nevf_lite.case import Case
 from nevf_lite.config import Config, preset
-from nevf_lite.fields import VelocityField
-from nevf_lite.frames import Frame, choose_device
-from nevf_lite.grid import sparse_shape
-from nevf_lite.io import load_image
-from nevf_lite.optimise import fit, level_shape, make_field
-from nevf_lite.parts import Velocity
-from nevf_lite.space import Grid
+from nevf_lite.frames import choose_device
+from nevf_lite.memory import check_memory_of_many
+from nevf_lite.optimise import Fit, fit, fit_many, make_field
 from nevf_lite.transform import Transform
 
 
@@ -109,67 +105,95 @@ def register(
     would not fit (before starting), NonFiniteLoss if the optimisation diverges. Ctrl-C ends it
     early and returns the best field so far.
     """
-    started = time.perf_counter()
     backend = kernels.chosen() if backend is None else backend
     kernels.check_backend(backend)
-    changes = {} if seed is None else {"seed": seed}
-    if spacing is not None:
-        changes["spacing"] = spacing
-    config = preset(config, **changes)
-    fixed, moving = load_image(fixed, "fixed"), load_image(moving, "moving")
+    config = _config(config, spacing, seed)
     place = choose_device(device)
-    timings = {}
-    if affine:
-        if init is not None:
-            raise ValueError("init: give either an initial transform or affine=True, not both")
-        init = _affine_start(fixed, moving, fixed_mask, moving_mask, config.seed)
-        timings["affine"] = time.perf_counter() - started
-    elif init is not None and not isinstance(init, Transform):
-        init = Transform.load(init)
-
     with kernels.backend(backend):  # which decides how much memory it takes
-        frame = Frame.settle(fixed, moving, init, config, fixed_mask, moving_mask, device=place)
-    config = replace(config, spacing=frame.spacing)
-    field_to_go_on = None if resume is None else _field_of(resume, frame).to(place)
-    inputs = {name: None if t is None else t.to(place) for name, t in frame.tensors.items()}
-    timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
+        case = Case.prepare(
+            fixed, moving, config, place, init, affine, fixed_mask, moving_mask, resume
+        )
+        if watch is not None and case.inputs["field"] is None:  # the very field that `fit` makes
+            own = case.inputs["fixed"]
+            case.inputs["field"] = make_field(own.shape[2:], case.config).to(own)
+        live, started = case.inputs["field"], time.perf_counter()
+        watched = 0.0  # seconds spent in `watch`
 
-    live = field_to_go_on
-    if watch is not None and live is None:  # the very field that `fit` would make
-        live = make_field(inputs["fixed"].shape[2:], config).to(inputs["fixed"])
-    watched = 0.0  # seconds spent in `watch`
+        with progress_bar(case.config, enabled=progress) as show:
 
-    with _progress_bar(config, enabled=progress) as show:
+            def report(record: dict) -> None:
+                nonlocal watched
+                record["seconds"] -= watched
+                show(record)
+                if callback is not None:
+                    callback(record)
+                if watch is not None:
+                    since = time.perf_counter()
+                    used = case.as_run(record)
+                    watch(record, lambda: case.transform(copy.deepcopy(live), used))
+                    watched += time.perf_counter() - since
 
-        def report(record: dict) -> None:
-            nonlocal watched
-            record["seconds"] -= watched
-            show(record)
-            if callback is not None:
-                callback(record)
-            if watch is not None:
-                since = time.perf_counter()
-                used = _as_run(config, record)
-                watch(record, lambda: _transform_of(copy.deepcopy(live), frame, used))
-                watched += time.perf_counter() - since
+            outcome = fit(**case.inputs, config=case.config, callback=report)
+    return _finish(case, outcome, time.perf_counter() - started - watched, backend)
 
-        with kernels.backend(backend):
-            outcome = fit(**inputs, config=config, field=live, callback=report)
-    timings["optimise"] = time.perf_counter() - started - watched - sum(timings.values())
-    notes = frame.notes
-    if outcome.history and (used := _as_run(config, outcome.history[-1])) != config:
+
+def register_many(
+    pairs: Sequence[tuple],
+    config: str | Config = "default",
+    *,
+    spacing: float | None = None,
+    device: str = "auto",
+    backend: str | None = None,
+    seed: int | None = None,
+    progress: bool = True,
+    callback: Callable[[int, dict], None] | None = None,
+) -> list[Registration]:
+    """Register several pairs at the same time on one device: the results of `register`, in order.
+
+    On a card the steps of all pairs run side by side and share what one of them leaves idle. On the
+    CPU they take turns, which saves nothing. pairs: (fixed, moving) each, of any grids. callback:
+    is given the pair's number and each of its records. The rest as for :func:`register`; the
+    seconds of the optimisation are each pair's share.
+
+    Raises what `register` raises, and MemoryError (before starting) with the number of pairs that
+    would fit at once.
+    """
+    if not pairs:
+        raise ValueError("pairs: wanted one or more (fixed, moving), got none")
+    backend = kernels.chosen() if backend is None else backend
+    kernels.check_backend(backend)
+    config = _config(config, spacing, seed)
+    place = choose_device(device)
+    with kernels.backend(backend):
+        cases = [Case.prepare(fixed, moving, config, place) for fixed, moving in pairs]
+        check_memory_of_many(config, [case.frame.work.shape for case in cases], place)
+        started = time.perf_counter()
+        with progress_bar(config, progress, len(cases)) as show:
+
+            def report(number: int, record: dict) -> None:
+                show(record, number)
+                if callback is not None:
+                    callback(number, record)
+
+            outcomes = fit_many([case.inputs for case in cases], config, callback=report)
+        share = (time.perf_counter() - started) / len(cases)
+    return [_finish(c, o, share, backend) for c, o in zip(cases, outcomes, strict=True)]
+
+
+def _finish(case: Case, outcome: Fit, seconds: float, backend: str) -> Registration:
+    config, notes = case.config, case.frame.notes
+    if outcome.history and (used := case.as_run(outcome.history[-1])) != config:
         config = used
         notes = [*notes, _SPARED.format(config.levels[-1].step)]
-
     return Registration(
-        _transform_of(outcome.field, frame, config),
-        fixed,
-        moving,
+        case.transform(outcome.field, config),
+        case.fixed,
+        case.moving,
         config,
         outcome.history,
-        timings,
+        {**case.timings, "optimise": seconds},
         outcome.stopped,
-        str(place),
+        str(case.place),
         notes,
         backend,
     )
@@ -181,75 +205,32 @@ _SPARED = (
 )
 
 
-def _as_run(config: Config, record: dict) -> Config:
-    """The config with the step that the finest level took, once a record of it is there."""
-    *coarser, finest = config.levels
-    if record["level"] < len(coarser):
-        return config
-    return replace(config, levels=(*coarser, replace(finest, step=record["step"])))
-
-
-def _transform_of(field: VelocityField, frame: Frame, config: Config) -> Transform:
-    """The transform of a field, which it takes over: moved to the CPU, no gradients."""
-    finest = config.levels[-1]
-    velocity = Velocity(
-        field.cpu().eval().requires_grad_(False),
-        frame.native,
-        sparse_shape(level_shape(frame.work.shape, finest), finest.step),
-        config.integrator,
-        config.squarings,
-        config.order,
-    )
-    return Transform((velocity, *frame.after), frame.fixed, frame.moving)
-
-
-def _affine_start(fixed, moving, fixed_mask, moving_mask, seed: int) -> Transform:
-    from nevf_lite.affine import affine_register
-
-    matrix = affine_register(
-        fixed, moving, fixed_mask=fixed_mask, moving_mask=moving_mask, seed=seed
-    )
-    return Transform.from_affine(matrix, Grid.of(fixed), Grid.of(moving))
-
-
-def _field_of(earlier: Transform | str, frame: Frame) -> VelocityField:
-    """A copy of the field of an earlier result over the same box; ValueError if it is another."""
-    transform = earlier if isinstance(earlier, Transform) else Transform.load(earlier)
-    first = transform.parts[0] if transform.parts else None
-    if not isinstance(first, Velocity) or first.sign != 1:
-        raise ValueError(
-            "resume: wanted the transform of a registration, which starts with a field"
-        )
-    here, there = frame.native, first.grid
-    last = [np.subtract(g.shape, 1.0) for g in (here, there)]
-    same = here.ndim == there.ndim and np.allclose(
-        [here.to_world(0 * last[0]), here.to_world(last[0])],
-        [there.to_world(0 * last[1]), there.to_world(last[1])],
-        atol=1e-3,
-    )
-    if not same:
-        raise ValueError(
-            "resume: that result belongs to other images, or another initial transform"
-        )
-    return copy.deepcopy(first.field).requires_grad_(True).train()
+def _config(config: str | Config, spacing: float | None, seed: int | None) -> Config:
+    changes = {"spacing": spacing, "seed": seed}
+    return preset(config, **{name: v for name, v in changes.items() if v is not None})
 
 
 @contextlib.contextmanager
-def _progress_bar(config: Config, enabled: bool) -> Iterator[Callable[[dict], None]]:
-    """A bar on standard error with the loss, the similarity and the folds of each iteration."""
+def progress_bar(config: Config, enabled: bool, pairs: int = 1) -> Iterator[Callable[..., None]]:
+    """A bar on standard error with the loss, the similarity and the folds of each iteration.
+
+    What it yields is called with each record, and the number of its pair.
+    """
     levels = config.levels
-    total = sum(level.iterations for level in levels)
+    total = pairs * sum(level.iterations for level in levels)
     before = [sum(level.iterations for level in levels[:i]) for i in range(len(levels))]
+    reached = [0] * pairs
     with tqdm(total=total, disable=not enabled, unit="it", dynamic_ncols=True) as bar:
 
-        def show(record: dict) -> None:
+        def show(record: dict, number: int = 0) -> None:
             bar.set_description(f"level {record['level'] + 1}/{len(levels)}", refresh=False)
             bar.set_postfix_str(
                 f"loss {record['loss']:.4f}, {config.similarity} {record['similarity']:.4f}, "
                 f"folds {100 * record['folds']:.4f} %",
                 refresh=False,
             )
-            bar.update(before[record["level"]] + record["iteration"] + 1 - bar.n)
+            reached[number] = before[record["level"]] + record["iteration"] + 1
+            bar.update(sum(reached) - bar.n)
 
         yield show
         if enabled and bar.n < total:  # a level ended early: the bar is full all the same

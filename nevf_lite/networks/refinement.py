@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nevf_lite.descent import NonFiniteLoss
 from nevf_lite.kernels import keep_freed_memory
 from nevf_lite.networks.base import Network
-from nevf_lite.optimise import NonFiniteLoss
 
 
 def refine(

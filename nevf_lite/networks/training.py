@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from nevf_lite.data.pairs import split
+from nevf_lite.descent import NonFiniteLoss, learning_rate_factor
 from nevf_lite.files import atomic
 from nevf_lite.kernels import keep_freed_memory
 from nevf_lite.networks.base import Network, describe
-from nevf_lite.optimise import NonFiniteLoss, learning_rate_factor
 from nevf_lite.result import versions
 
 #: Beside the `train` split, images whose subject's name starts so may be learned from.

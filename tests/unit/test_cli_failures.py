@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_inputs import forbid_registration, nevf, refused, write_inputs
 
-from nevf_lite.optimise import NonFiniteLoss
+from nevf_lite.descent import NonFiniteLoss
 
 
 @pytest.fixture(scope="module")

@@ -171,10 +171,11 @@ def test_gradients_by_every_parameter(kind, ndim):
 
 @both
 def test_features_start_at_the_identity_and_can_learn(shape):
-    """Exactly zero to begin with, and a gradient reaches every lattice: no start is dead."""
+    """To a fiftieth of a voxel, to both sides; and a gradient reaches every lattice."""
     field = FeatureField(shape)
     velocity = field.on_lattice(shape)
-    assert torch.equal(velocity, torch.zeros_like(velocity))
+    assert 0 < velocity.abs().max() < 0.02
+    assert velocity.mean().abs() < 0.3 * velocity.abs().mean(), "it pulls one way"
     (velocity * torch.randn(velocity.shape)).sum().backward()
     assert all(lattice.grad.abs().max() > 0 for lattice in field.lattices)
 

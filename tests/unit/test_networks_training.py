@@ -10,6 +10,7 @@ import torch
 from synthetic import blobs, motion
 
 from nevf_lite.data import TEST_ATLASES, TEST_SCANS, TRAIN
+from nevf_lite.descent import NonFiniteLoss
 from nevf_lite.networks import (
     NetworkFrame,
     Objective,
@@ -20,7 +21,6 @@ from nevf_lite.networks import (
     refine,
     train,
 )
-from nevf_lite.optimise import NonFiniteLoss
 from nevf_lite.warp import warp
 
 SHAPE = (48, 32)

@@ -11,6 +11,7 @@ from fits import CONFIG, QUICK, SHAPE, SMALL, displacement, pair, state_bytes
 from synthetic import inside, motion
 
 from nevf_lite.config import CHOICES, Level
+from nevf_lite.descent import learning_rate_factor
 from nevf_lite.fields import SirenField, VoxelField
 from nevf_lite.grid import resize_field
 from nevf_lite.integrate import compose
@@ -19,7 +20,6 @@ from nevf_lite.optimise import (
     Fit,
     deformation,
     fit,
-    learning_rate_factor,
     level_shape,
     make_field,
 )

@@ -11,11 +11,8 @@ from fits import QUICK, SMALL, pair
 
 from nevf_lite import optimise
 from nevf_lite.config import Level
-from nevf_lite.optimise import (
-    NonFiniteLoss,
-    fit,
-    make_field,
-)
+from nevf_lite.descent import Descent, NonFiniteLoss
+from nevf_lite.optimise import fit, make_field
 
 
 @pytest.mark.parametrize("level, iteration", [(0, 0), (0, 2), (1, 3)])
@@ -97,16 +94,19 @@ def test_slow_progress_is_progress(gain, expected):
     Ten iterations of 0.4 tolerances each improve by four: the level goes on. Of 0.05: it ends.
     """
 
-    class Falling:
-        level, config = Level(1, 50), replace(QUICK, patience=10, tolerance=1e-3)
-        calls = 0
+    calls = []
 
-        def evaluate(self, field):
-            self.calls += 1
-            zero = 0 * sum(p.sum() for p in field.parameters())
-            return 1 - gain * 1e-3 * self.calls + zero, zero, torch.zeros(())
+    def falling(field):
+        calls.append(1)
+        zero = 0 * sum(p.sum() for p in field.parameters())
+        return 1 - gain * 1e-3 * len(calls) + zero, zero, torch.zeros(())
 
-    assert len(list(optimise._optimise(make_field(SMALL, QUICK), Falling()))) == expected
+    config = replace(QUICK, patience=10, tolerance=1e-3)
+    descent = Descent(make_field(SMALL, QUICK), falling, Level(1, 50), config)
+    while not descent.done:
+        descent.launch()
+        descent.read()
+    assert len(calls) == expected
 
 
 def test_going_on_from_a_field():

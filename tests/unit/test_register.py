@@ -14,10 +14,10 @@ import torch
 from heads import CONFIG, FEW, LONG, error, in_head, map_bytes, pair, placed, run, turned
 from synthetic import rotation
 
-from nevf_lite import kernels
+from nevf_lite import kernels, memory
 from nevf_lite.config import Level
 from nevf_lite.parts import Velocity
-from nevf_lite.registration import register
+from nevf_lite.registration import register, register_many
 from nevf_lite.space import Grid
 from nevf_lite.transform import Transform
 
@@ -201,6 +201,30 @@ def test_what_cannot_be_resumed_says_so():
     for nothing in (Transform.identity(Grid.of(fixed)), earlier.inverse):
         with pytest.raises(ValueError, match="resume: wanted the transform of a registration"):
             run(fixed, moving, FEW, resume=nothing)
+
+
+def test_many_pairs_at_once_are_each_as_alone(capfd):
+    """On grids of their own, 2-D and 3-D: the same bytes, in order, one bar for all."""
+    both = [pair()[:2], pair(shape=(30, 28, 26), spacing=(1.3, 1.3, 1.3))[:2]]
+    told = []
+    found = register_many(both, FEW, callback=lambda i, record: told.append((i, record)))
+    assert "loss" in capfd.readouterr().err
+    for number, (images, one) in enumerate(zip(both, found, strict=True)):
+        alone = run(*images, FEW)
+        points = in_head(images[0])
+        assert map_bytes(one, points) == map_bytes(alone, points)
+        assert [record for i, record in told if i == number] == one.history
+        assert len(one.history) == len(alone.history) and one.timings["optimise"] > 0
+    with pytest.raises(ValueError, match="pairs: wanted one or more"):
+        register_many([], FEW)
+
+
+def test_more_pairs_than_fit_are_refused(monkeypatch):
+    """Before anything starts, with how many would."""
+    monkeypatch.setattr(memory, "predict_memory", lambda *_: 3 * 2**30)
+    monkeypatch.setattr(memory, "available_memory", lambda _: 8 * 2**30)
+    with pytest.raises(MemoryError, match="3 pairs at once .*8.0 GiB .*2 at a time would fit"):
+        register_many([pair()[:2]] * 3, FEW, progress=False)
 
 
 def test_ctrl_c_returns_what_there_is():

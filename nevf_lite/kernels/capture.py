@@ -6,6 +6,8 @@ longer to ask for them than the card to do them. A graph asks once.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,7 +30,8 @@ def captured(
     - wait for nothing: no `.item()` and no branch on a value. Read the result after the call; it
       is the same tensor at every one, so copy what must outlive the next;
     - begin with `zero_grad(set_to_none=True)`, so that gradients live in the graph's own memory.
-    Raises torch's RuntimeError when a step does otherwise in a way that torch can see.
+    A step that does otherwise in a way that torch can see is not recorded: a warning says why, and
+    the loop goes on step by step.
     """
     return _Captured(step, device, warmup) if device.type == "cuda" else step
 
@@ -47,12 +50,23 @@ class _Captured:
                 self.left -= 1
                 return self._aside()
             if self.graph is None:
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph):
-                    self.result = self.step()
-                self.graph = graph  # only a whole recording is ever replayed
+                try:
+                    self._record()
+                except RuntimeError as error:
+                    self.left = sys.maxsize
+                    why = str(error).partition("\n")[0]
+                    warnings.warn(
+                        f"no CUDA graph of this loop, which costs time: {why}", stacklevel=2
+                    )
+                    return self._aside()
             self.graph.replay()
             return self.result
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.result = self.step()
+        self.graph = graph  # only a whole recording is ever replayed
 
     def _aside(self) -> Result:
         """One step on a stream of its own, as torch asks of what is to be recorded later.
