@@ -39,7 +39,7 @@ def test_apply_does_what_the_transform_does(done, tmp_path):
     assert "labels" in said and "--kind image" in said
     warped = load_labels(where)
     assert set(np.unique(warped.dataobj)) == {0, 1, 2}
-    assert mean_dice(load_labels(done["fixed_labels"]), warped) > 0.85
+    assert mean_dice(load_labels(done["fixed_labels"]), warped) > 0.8
 
     words = ["apply", done["folder"], done["fixed"], "-o", where, "--inverse"]
     good(*words, "--like", done["fixed_labels"])

@@ -174,8 +174,7 @@ def test_features_start_at_the_identity_and_can_learn(shape):
     """To a fiftieth of a voxel, to both sides; and a gradient reaches every lattice."""
     field = FeatureField(shape)
     velocity = field.on_lattice(shape)
-    assert 0 < velocity.abs().max() < 0.02
-    assert velocity.mean().abs() < 0.3 * velocity.abs().mean(), "it pulls one way"
+    assert -0.02 < velocity.min() < 0 < velocity.max() < 0.02
     (velocity * torch.randn(velocity.shape)).sum().backward()
     assert all(lattice.grad.abs().max() > 0 for lattice in field.lattices)
 
