@@ -14,7 +14,7 @@ from pathlib import Path
 from nevf_lite.study import Study
 from nevf_lite.study.methods import find_method
 from nevf_lite.study.plan import Job, MethodSpec, PairSpec
-from nevf_lite.study.process import run_job
+from nevf_lite.study.process import run_jobs
 
 RESULTS = Path(__file__).parents[1] / "book" / "results"
 PAIR = PairSpec("mindboggle", "trt02", "trt01")
@@ -69,7 +69,8 @@ def _run(method: MethodSpec) -> dict:
     lacks = find_method(method.method).missing
     if lacks:
         return {"status": "failed", "reason": lacks}
-    return run_job(Job("benchmarks", PAIR, method))
+    (row,) = run_jobs([Job("benchmarks", PAIR, method)])
+    return row
 
 
 def _case(method: MethodSpec, row: dict, reference: dict) -> dict:

@@ -46,6 +46,9 @@ def run(
         str | None,
         option("--scheduler", "ADDRESS", "Of a Dask cluster to run on, tcp://host:8786."),
     ] = None,
+    batch: Annotated[
+        int, option("--batch", "N", "Pairs of NeVF at a time in one job, to share a card.")
+    ] = 1,
     retry_failed: Annotated[
         bool, option("--retry-failed", None, "Do the jobs again that failed.")
     ] = False,
@@ -66,6 +69,7 @@ def run(
             rows_file,
             workers=workers,
             scheduler=scheduler,
+            batch=batch,
             retry_failed=retry_failed,
             progress=not quiet,
         )

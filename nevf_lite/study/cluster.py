@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nevf_lite.study.plan import Job
-from nevf_lite.study.process import failed, run_job
+from nevf_lite.study.process import failed, run_jobs
 
 
-def on_cluster(jobs: list[Job], scheduler: str) -> Iterator[tuple[Job, dict]]:
-    """Each job and its row, as they come.
+def on_cluster(batches: Sequence[Sequence[Job]], scheduler: str) -> Iterator[tuple[Job, dict]]:
+    """Each job of the batches and its row, as they come.
 
-    A job whose worker is lost goes to another one; after three workers lost it counts as failed.
+    A batch whose worker is lost goes to another one; after three workers lost it counts as failed.
     When the iterator is closed, or its process ends in any way, the jobs that are running are
     ended too. Raises ValueError if there is no scheduler at that address.
     """
@@ -26,26 +26,27 @@ def on_cluster(jobs: list[Job], scheduler: str) -> Iterator[tuple[Job, dict]]:
     with client:
         # the order of the list is the order of the work; a name of its own for every run
         futures = {
-            client.submit(_on_worker, job, pure=False, priority=-number): job
-            for number, job in enumerate(jobs)
+            client.submit(_on_worker, batch, pure=False, priority=-number): batch
+            for number, batch in enumerate(batches)
         }
         try:
             for future in as_completed(futures, loop=client.loop):
-                job = futures[future]
+                batch = futures[future]
                 if future.status in ("cancelled", "lost"):
                     raise ConnectionError(
                         f"scheduler: the one at {scheduler} has gone; finished rows are there, and "
                         "the same command goes on from them"
                     )
                 error = future.exception()
-                yield job, future.result() if error is None else failed(job, error)
+                rows = [failed(j, error) for j in batch] if error else future.result()
+                yield from zip(batch, rows, strict=True)
                 future.release()
         finally:
             client.cancel(list(futures), force=True)
 
 
-def _on_worker(job: Job) -> dict:
-    """Run a job on a Dask worker, until somebody cancels it there."""
+def _on_worker(batch: Sequence[Job]) -> list[dict]:
+    """Run a batch on a Dask worker, until somebody cancels it there."""
     from distributed.worker import get_worker, thread_state
 
     worker, key = get_worker(), thread_state.key
@@ -54,7 +55,7 @@ def _on_worker(job: Job) -> dict:
         task = worker.state.tasks.get(key)
         return task is None or task.state == "cancelled"
 
-    row = run_job(job, cancelled)
-    if row is None:
+    rows = run_jobs(batch, cancelled)
+    if rows is None:
         raise RuntimeError("cancelled")
-    return row
+    return rows

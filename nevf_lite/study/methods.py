@@ -113,7 +113,7 @@ def nevf(
 
     from nevf_lite.registration import register
 
-    config = _nevf_config(preset, spacing=spacing, **settings)
+    config = nevf_config(preset, spacing=spacing, **settings)
     if init is not None:
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
@@ -150,7 +150,8 @@ def _config_fields() -> list[str]:
     return [f.name for f in fields(Config) if f.name not in COMMON]
 
 
-def _nevf_config(preset, **settings):
+def nevf_config(preset, **settings):
+    """The config of a preset's name and settings that differ; ValueError for what is wrong."""
     from nevf_lite.config import Config
     from nevf_lite.config import preset as by_name
 
@@ -161,7 +162,7 @@ def _nevf_config(preset, **settings):
 
 
 def _check_nevf(preset="default", init=None, device="auto", **settings) -> None:
-    _nevf_config(preset, **settings)
+    nevf_config(preset, **settings)
     if init is not None:
         if not isinstance(init, Mapping) or "method" not in init:
             raise ValueError(f"init: wanted a method and its options, got {init!r}")

@@ -1,4 +1,4 @@
-"""One job in a process of its own: `run_job` starts it, waits, and says what became of it.
+"""Jobs in a process of their own: `run_jobs` starts it, waits, and says what became of it.
 
 So its peak memory is its own, the thread pools of one tool do not reach the next, and whatever ends
 it, a crash or the kernel, becomes a row with its reason.
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,15 +31,16 @@ THREADS = (
 )
 
 
-def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> dict | None:
-    """Do one job in a fresh process and return its row; never raises for what the job does.
+def run_jobs(jobs: Sequence[Job], stopped: Callable[[], bool] = lambda: False) -> list[dict] | None:
+    """Do jobs of one method in a fresh process and return their rows.
 
-    stopped: asked a few times a second; once true, the process is ended and None returned.
+    Usually that is one job; see `batches`. Never raises for what a job does. stopped: asked a few
+    times a second; once true, the process is ended and None returned.
     """
     if stopped():
         return None
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    environment = os.environ | {name: str(job.method.threads) for name in THREADS}
+    environment = os.environ | {name: str(jobs[0].method.threads) for name in THREADS}
     with tempfile.TemporaryDirectory(prefix="nevf-study-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log.txt")
         environment["TMPDIR"] = folder  # what a killed tool leaves behind goes with it
@@ -54,7 +55,7 @@ def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> dict | Non
             )
         try:
             with contextlib.suppress(BrokenPipeError):  # its log will tell why
-                process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+                process.stdin.write(json.dumps([asdict(job) for job in jobs]).encode() + b"\n")
                 process.stdin.flush()
             while not stopped():
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -67,8 +68,11 @@ def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> dict | Non
         try:
             found = json.loads(result.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            found = {"status": "failed", "reason": _why(process.returncode, log)}
-    return {**_described(job), "started": started, **found}
+            why = _why(process.returncode, log)
+            found = [{"status": "failed", "reason": why} for _ in jobs]
+    return [
+        {**_described(job), "started": started, **row} for job, row in zip(jobs, found, strict=True)
+    ]
 
 
 def failed(job: Job, error: BaseException) -> dict:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from nevf_lite.study.batches import in_batches
 from nevf_lite.study.cluster import on_cluster
 from nevf_lite.study.plan import Job, Study
-from nevf_lite.study.process import run_job
+from nevf_lite.study.process import run_jobs
 from nevf_lite.study.rows import open_rows, read_rows
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def run(
     *,
     workers: int = 1,
     scheduler: str | None = None,
+    batch: int = 1,
     retry_failed: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -33,7 +35,9 @@ def run(
 
     output: the CSV file, made or gone on with. workers: jobs at a time on this machine; or
     scheduler: the address of a Dask scheduler, "tcp://host:8786", whose workers have this package
-    and the data. retry_failed: do those again that failed. progress: a bar on standard error.
+    and the data. batch: pairs of NeVF that one job does at the same time, to share a card; the
+    seconds of their rows are each one's share. retry_failed: do those again that failed. progress:
+    a bar on standard error.
 
     Only this process writes rows. Ctrl-C ends the jobs that are running; their rows are not
     written, all finished ones are. Raises ValueError for what cannot be run at all; a job that
@@ -41,6 +45,8 @@ def run(
     """
     if workers < 1:
         raise ValueError(f"workers: wanted 1 or more, got {workers}")
+    if batch < 1:
+        raise ValueError(f"batch: wanted 1 or more, got {batch}")
     jobs = study.jobs()
     with open_rows(output) as rows:
         for text in rows.notes:
@@ -57,10 +63,11 @@ def run(
             dynamic_ncols=True,
         )
         with bar:
+            batches = list(in_batches(left, batch))
             results = (
-                on_cluster(left, scheduler)
+                on_cluster(batches, scheduler)
                 if scheduler
-                else _here(left, workers, lambda job: bar.set_description(str(job)))
+                else _here(batches, workers, lambda job: bar.set_description(str(job)))
             )
             with contextlib.closing(results):
                 for job, row in results:
@@ -72,7 +79,7 @@ def run(
 
 
 def _here(
-    jobs: list[Job], workers: int, starting: Callable[[Job], None]
+    batches: list[tuple[Job, ...]], workers: int, starting: Callable[[Job], None]
 ) -> Iterator[tuple[Job, dict]]:
     """Each job and its row, as they come; threads wait for the processes that do the work."""
     try:
@@ -81,20 +88,20 @@ def _here(
         raise ValueError('workers: pip install "nevf-lite[study]" first') from error
     stop, places = threading.Event(), threading.Semaphore(workers)
 
-    def one(job: Job) -> tuple[Job, dict | None]:
+    def one(batch: tuple[Job, ...]) -> tuple[tuple[Job, ...], list[dict] | None]:
         with places:
             if not stop.is_set():
-                starting(job)
-            return job, run_job(job, stop.is_set)
+                starting(batch[0])
+            return batch, run_jobs(batch, stop.is_set)
 
     parallel = Parallel(
         workers, backend="threading", pre_dispatch=workers, return_as="generator_unordered"
     )
-    results = parallel(delayed(one)(job) for job in jobs)
+    results = parallel(delayed(one)(batch) for batch in batches)
     try:
-        for job, row in results:
-            if row is not None:
-                yield job, row
+        for batch, rows in results:
+            if rows is not None:
+                yield from zip(batch, rows, strict=True)
     finally:
         stop.set()
         results.close()

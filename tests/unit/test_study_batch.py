@@ -1,0 +1,62 @@
+"""Several pairs of NeVF in one job: the same rows as one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from nevf_lite.study import Study, read_rows, run
+from nevf_lite.study.batches import in_batches
+
+QUICK = {"method": "nevf", "levels": [{"iterations": 3}], "width": 16}
+PAIRS = [{"dataset": "simulated", "seed": [0, 1, 2], "ndim": 2}]
+
+
+def test_who_shares_a_job():
+    """Pairs of one setting of NeVF; not another tool, nor a start or a score on the way."""
+    methods = [
+        QUICK,
+        {"method": "affine"},
+        {**QUICK, "label": "watched", "trajectory": 2},
+        {**QUICK, "label": "on top", "init": {"method": "affine"}},
+        {**QUICK, "label": "wider", "width": 24},
+    ]
+    jobs = Study("s", PAIRS, methods, spacing=4).jobs()
+    batches = list(in_batches(jobs, 2))
+    assert sorted(map(str, jobs)) == sorted(str(job) for batch in batches for job in batch)
+    assert all(len({job.method.hash for job in batch}) == 1 for batch in batches if len(batch) > 1)
+    sizes: dict[str, list[int]] = {}
+    for batch in batches:
+        sizes.setdefault(batch[0].method.label, []).append(len(batch))
+    alone = {"Affine", "watched", "on top"}
+    assert {label: sorted(found) for label, found in sizes.items()} == {
+        job.method.label: [1, 1, 1] if job.method.label in alone else [1, 2] for job in jobs
+    }
+    assert list(in_batches(jobs, 1)) == [(job,) for job in jobs]
+
+
+def test_a_batch_has_the_rows_of_its_pairs_alone(tmp_path):
+    """Dice to the last digit, iterations and hash; then there is nothing left to do."""
+    study = Study("s", PAIRS, [QUICK], spacing=4)
+    files = {size: tmp_path / f"{size}.csv" for size in (1, 3)}
+    alone, together = (run(study, f, batch=n, progress=False) for n, f in files.items())
+    same = ["fixed", "config_hash", "status", "dice", "dice_before", "folds_percent", "iterations"]
+    alone, together = (rows.sort_values("fixed").reset_index() for rows in (alone, together))
+    assert alone[same].equals(together[same]) and (alone.status == "done").all()
+    assert together.seconds.nunique() == 1 and (together.seconds > 0).all()
+    before = files[3].read_bytes()
+    run(study, files[3], batch=3, progress=False)
+    assert files[3].read_bytes() == before
+
+
+def test_a_batch_that_fails_fails_each_of_its_jobs(tmp_path):
+    """A setting that cannot work: a row for every pair, with the reason."""
+    method = {**QUICK, "device": "cuda:77"}
+    rows = run(Study("s", PAIRS, [method], spacing=4), tmp_path / "r.csv", batch=2, progress=False)
+    assert len(rows) == 3 and (rows.status == "failed").all()
+    assert rows.reason.str.contains("cuda:77").all()
+    assert len(read_rows(tmp_path / "r.csv")) == 3
+
+
+def test_a_batch_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="batch: wanted 1 or more, got 0"):
+        run(Study("s", PAIRS, [QUICK], spacing=4), tmp_path / "r.csv", batch=0)
