@@ -22,7 +22,8 @@ data.pairs data.catalogue data.simulate chapters
 metrics evaluation
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights
 networks.lattice networks.prediction networks.refinement networks.training
-study.methods study.plan study.run study.batches study.rows study.report study.cluster study.baselines
+study.methods study.plan study.run study.batches study.rows study.report study.cluster
+study.baselines
 study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
 study.baselines.demons study.baselines.greedy
 viz.figures viz.slices viz.maps viz.charts viz.sketch viz.viewer viz.live viz.style
