@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     ("dataset", "fixed", "moving", "before", "after"),
-    [("mindboggle", "trt02", "trt01", 0.347, 0.64), ("oasis", "1001", "1000", 0.545, 0.755)],
+    [("mindboggle", "trt02", "trt01", 0.347, 0.645), ("oasis", "1001", "1000", 0.545, 0.755)],
 )
 def test_real_pair(nevf_data, dataset, fixed, moving, before, after):
     """Dice from its known start to at least the floor, with at most 0.001 % of voxels folded."""
