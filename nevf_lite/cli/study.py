@@ -47,7 +47,8 @@ def run(
         option("--scheduler", "ADDRESS", "Of a Dask cluster to run on, tcp://host:8786."),
     ] = None,
     batch: Annotated[
-        int, option("--batch", "N", "Pairs of NeVF at a time in one job, to share a card.")
+        int,
+        option("--batch", "N", "NeVF's pairs at a time in one process; on a card they share it."),
     ] = 1,
     retry_failed: Annotated[
         bool, option("--retry-failed", None, "Do the jobs again that failed.")

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nevf_lite.registration import Registration
     from nevf_lite.transform import Transform
 
 #: What every method is told by the study and nobody gives as an option.
@@ -122,6 +123,29 @@ def nevf(
         fixed, moving, config, init=init, seed=seed, device=device, watch=watch, progress=False
     )
     return found.transform
+
+
+def nevf_many(
+    pairs,
+    *,
+    spacing=None,
+    threads=1,
+    seed=0,
+    preset="default",
+    init=None,
+    device="auto",
+    **settings,
+) -> list[Registration]:
+    """`nevf` for several pairs at the same time, see `register_many`; none has an init."""
+    import torch
+
+    from nevf_lite.registration import register_many
+
+    if init is not None:  # a parameter all the same: a study may say `init: null`
+        raise ValueError("init: pairs that start from another method are registered one by one")
+    config = nevf_config(preset, spacing=spacing, **settings)
+    torch.set_num_threads(threads)
+    return register_many(pairs, config, seed=seed, device=device, progress=False)
 
 
 def register_with(method: str, fixed, moving, **options) -> Transform:

@@ -35,9 +35,9 @@ def run(
 
     output: the CSV file, made or gone on with. workers: jobs at a time on this machine; or
     scheduler: the address of a Dask scheduler, "tcp://host:8786", whose workers have this package
-    and the data. batch: pairs of NeVF that one job does at the same time, to share a card; the
-    seconds of their rows are each one's share. retry_failed: do those again that failed. progress:
-    a bar on standard error.
+    and the data. batch: pairs of NeVF that one process does at the same time, to share a card; the
+    seconds and cpu_seconds of their rows are each one's share, peak_mib is that of the process.
+    retry_failed: do those again that failed. progress: a bar on standard error.
 
     Only this process writes rows. Ctrl-C ends the jobs that are running; their rows are not
     written, all finished ones are. Raises ValueError for what cannot be run at all; a job that

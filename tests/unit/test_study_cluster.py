@@ -47,12 +47,15 @@ def cluster(tmp_path):
             process.wait()
 
 
-def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, cluster):
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, cluster, batch):
     """SIGKILL to a worker at work: its job goes to the other one; every row is there, once."""
     address, workers = cluster
     output = tmp_path / "rows.csv"
-    path = write_study(tmp_path, seeds=range(4))
-    study = start("study", "run", path, "-o", output, "--scheduler", address, "--quiet")
+    brief = {"method": "nevf", "levels": [{"iterations": 3}], "width": 16}
+    path = write_study(tmp_path, seeds=range(4), methods=(brief,), spacing=4)
+    words = ("-o", output, "--scheduler", address, "--batch", batch, "--quiet")
+    study = start("study", "run", path, *words)
     victim = wait_for(lambda: next((w for w in workers if jobs_of(w.pid)), None))
     at_work = jobs_of(victim.pid)
     assert len(at_work) == 1

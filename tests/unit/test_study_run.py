@@ -158,6 +158,7 @@ def test_run_refuses_bad_input_in_one_line(tmp_path):
         ("study", "run", path, "-o", tmp_path / "no" / "rows.csv"),
         ("study", "run", path, "-o", tmp_path),
         ("study", "run", path, "--workers", "0"),
+        ("study", "run", path, "--batch", "0"),
         ("study", "report", path),
         ("study", "report", path, "--format", "pdf"),
     ):
