@@ -15,9 +15,10 @@ from nevf_lite.data import available
 from nevf_lite.study import METHODS, Study, read_rows, run
 
 RESULTS = Path(__file__).parents[2] / "book" / "results"
-#: Dice between two runs on different machines: the sums round otherwise, and the optimisers take
-#: other steps from there.
-TOLERANCE = 0.005
+#: Dice between two runs: the sums round otherwise with other threads, and the optimisers take other
+#: steps from there. Another processor rounds everything otherwise: Intel and AMD were 0.0094 apart
+#: for sixty iterations of the paper's network, which has not arrived by then.
+TOLERANCE, ELSEWHERE = 0.005, 0.015
 
 
 @pytest.mark.slow
@@ -40,5 +41,6 @@ def test_every_method_repeats_its_small_row(tmp_path):
         told = f"{row.label} on {row.dataset}: Dice {row.dice:.4f}, in the table {before.dice:.4f}"
         print(told)
         assert row.config_hash == before.config_hash, told
-        assert row.dice == pytest.approx(before.dice, abs=TOLERANCE), told
+        tolerance = TOLERANCE if before.machine == row.machine else ELSEWHERE
+        assert row.dice == pytest.approx(before.dice, abs=tolerance), told
         assert row.folds_percent <= before.folds_percent + 0.05, told
