@@ -119,7 +119,7 @@ def register(
         live, started = case.inputs["field"], time.perf_counter()
         watched = 0.0  # seconds spent in `watch`
 
-        with progress_bar(case.config, enabled=progress) as show:
+        with _progress_bar(case.config, enabled=progress) as show:
 
             def report(record: dict) -> None:
                 nonlocal watched
@@ -168,7 +168,7 @@ def register_many(
         cases = [Case.prepare(fixed, moving, config, place) for fixed, moving in pairs]
         check_memory_of_many(config, [case.frame.work.shape for case in cases], place)
         started = time.perf_counter()
-        with progress_bar(config, progress, len(cases)) as show:
+        with _progress_bar(config, progress, len(cases)) as show:
 
             def report(number: int, record: dict) -> None:
                 show(record, number)
@@ -211,7 +211,7 @@ def _config(config: str | Config, spacing: float | None, seed: int | None) -> Co
 
 
 @contextlib.contextmanager
-def progress_bar(config: Config, enabled: bool, pairs: int = 1) -> Iterator[Callable[..., None]]:
+def _progress_bar(config: Config, enabled: bool, pairs: int = 1) -> Iterator[Callable[..., None]]:
     """A bar on standard error with the loss, the similarity and the folds of each iteration.
 
     What it yields is called with each record, and the number of its pair.

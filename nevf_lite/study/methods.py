@@ -114,7 +114,7 @@ def nevf(
 
     from nevf_lite.registration import register
 
-    config = nevf_config(preset, spacing=spacing, **settings)
+    config = _nevf_config(preset, spacing=spacing, **settings)
     if init is not None:
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
@@ -143,7 +143,7 @@ def nevf_many(
 
     if init is not None:  # a parameter all the same: a study may say `init: null`
         raise ValueError("init: pairs that start from another method are registered one by one")
-    config = nevf_config(preset, spacing=spacing, **settings)
+    config = _nevf_config(preset, spacing=spacing, **settings)
     torch.set_num_threads(threads)
     return register_many(pairs, config, seed=seed, device=device, progress=False)
 
@@ -174,7 +174,7 @@ def _config_fields() -> list[str]:
     return [f.name for f in fields(Config) if f.name not in COMMON]
 
 
-def nevf_config(preset, **settings):
+def _nevf_config(preset, **settings):
     """The config of a preset's name and settings that differ; ValueError for what is wrong."""
     from nevf_lite.config import Config
     from nevf_lite.config import preset as by_name
@@ -186,7 +186,7 @@ def nevf_config(preset, **settings):
 
 
 def _check_nevf(preset="default", init=None, device="auto", **settings) -> None:
-    nevf_config(preset, **settings)
+    _nevf_config(preset, **settings)
     if init is not None:
         if not isinstance(init, Mapping) or "method" not in init:
             raise ValueError(f"init: wanted a method and its options, got {init!r}")
