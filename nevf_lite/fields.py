@@ -109,11 +109,11 @@ class SirenField(VelocityField):
 
     def forward(self, points: Tensor) -> Tensor:
         """Velocities (P, ndim) in finest voxels at normalised points (P, ndim)."""
+        chunk = self.settings["chunk"]
         if not self.settings["bfloat16"]:
             parameters = [p for layer in self.net for p in _scaled(layer)]
             if (fast := find("siren", points, *parameters)) is not None:
-                return self.settings["scale"] * fast(points, *parameters)
-        chunk = self.settings["chunk"]
+                return self.settings["scale"] * fast(points, *parameters, keep=chunk is None)
         if chunk is None or len(points) <= chunk:
             return self._evaluate(points)
         parts = points.split(chunk)

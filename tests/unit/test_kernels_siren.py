@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from nevf_lite.fields import SirenField
 from nevf_lite.kernels import backend
-from nevf_lite.kernels.cpu import sine
 
 pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
+
+from nevf_lite.kernels.cpu import sine, waves  # noqa: E402  (compiled when they are imported)
 
 
 def evaluate(name: str, field, points):
@@ -23,16 +25,56 @@ def evaluate(name: str, field, points):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("count", [1, 64, 150], ids=["one point", "a block", "blocks and a rest"])
-def test_blocks_are_torch(monkeypatch, ndim, count):
+@pytest.mark.parametrize("kept", [0, 2**20], ids=["computed once more", "kept"])
+def test_blocks_are_torch(monkeypatch, ndim, count, kept):
     """Velocities and every parameter's gradient, to 1e-5 of the largest."""
     monkeypatch.setattr(sine, "SIREN_BLOCK", 64)
+    monkeypatch.setattr(sine, "SIREN_KEPT", kept)
     torch.manual_seed(0)
-    field = SirenField((20,) * ndim, width=24, depth=3, scale=2.0)
+    field = SirenField((20,) * ndim, width=25, depth=3, scale=2.0)  # no multiple of the lanes
     points = 2 * torch.rand(count, ndim) - 1
     for a, b in zip(
         evaluate("numba", field, points), evaluate("torch", field, points), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * b.abs().max().item() + 1e-9)
+
+
+def test_what_is_kept_changes_no_bit(monkeypatch):
+    """With a chunk nothing is kept, to save memory; the numbers are the same all the same."""
+    torch.manual_seed(0)
+    field, points = SirenField((20, 20, 20), width=32), 2 * torch.rand(5000, 3) - 1
+    kept = evaluate("numba", field, points)
+    field.settings["chunk"] = 1000
+    called = []
+    compute = sine._inputs_and_slopes
+    monkeypatch.setattr(
+        sine,
+        "_inputs_and_slopes",
+        lambda *a: (called.append(torch.is_grad_enabled()), compute(*a))[1],
+    )
+    again = evaluate("numba", field, points)
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+    assert len(called) == 2, "one call a block, and all of them on the way back"
+
+
+@pytest.mark.parametrize("largest", [1.0, 60.0, 1e5])
+def test_sine_and_cosine(largest):
+    """To the rounding of single precision, in double precision's eyes, for any number of angles."""
+    angles = np.random.default_rng(0).uniform(-largest, largest, 1003).astype(np.float32)
+    exact = angles.astype(np.float64)
+    alone, sines, cosines = angles.copy(), np.empty_like(angles), angles.copy()
+    waves.sine(alone)
+    waves.sine_and_cosine(cosines, sines)
+    assert np.array_equal(alone, sines)
+    np.testing.assert_allclose(sines, np.sin(exact), atol=2e-7)
+    np.testing.assert_allclose(cosines, np.cos(exact), atol=2e-7)
+
+
+def test_no_number_has_no_sine():
+    """A loss that is not finite must show."""
+    angles = np.array([np.nan, np.inf, 0.5], np.float32)
+    waves.sine(angles)
+    assert np.isnan(angles[:2]).all() and np.isfinite(angles[2])
 
 
 def test_points_that_want_gradients_get_them():

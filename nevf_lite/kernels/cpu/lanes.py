@@ -134,6 +134,18 @@ def _reduction(name):
 smallest, largest = _reduction("fmin"), _reduction("fmax")
 
 
+@intrinsic
+def fused(_, a, b, c):
+    """a * b + c, rounded once: what the product would lose to rounding is kept."""
+
+    def code(context, builder, signature, arguments):
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        callee = cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v16f32")
+        return builder.call(callee, arguments)
+
+    return LANES(a, b, c), code
+
+
 def _binary(emit):
     @intrinsic
     def function(_, a, b):

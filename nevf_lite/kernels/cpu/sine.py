@@ -1,9 +1,8 @@
 """A whole network of sine layers on the CPU, some thousand points at a time.
 
-The products take most of the time and torch's are as fast as the processor; what torch wastes is
-the way to memory and back for every layer, and the memory: two arrays a layer. A block of points
-stays in the cache through all layers, and the backward pass computes it once more, which costs as
-much as the way to memory did.
+A block of points stays in the cache through all layers. torch's products are left as they are; its
+sines are not (see `waves`). What the backward pass needs of each layer is kept as long as it is not
+too much, and otherwise computed once more.
 """
 
 from __future__ import annotations
@@ -12,23 +11,32 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels import SIREN_BLOCK
+from nevf_lite.kernels import SIREN_BLOCK, SIREN_KEPT
+from nevf_lite.kernels.cpu.waves import sine, sine_and_cosine
 
 #: Sums over points that are computed apart and then added, always in the same order.
 PIECES = 8
 
 
 class Siren(torch.autograd.Function):
-    """points (P, in), then each layer's weight and bias -> (P, out)."""
+    """points (P, in), whether to keep, then each layer's weight and bias -> (P, out)."""
 
     @staticmethod
-    def forward(ctx, points: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx, points: Tensor, keep: bool, *parameters: Tensor) -> Tensor:
         ctx.save_for_backward(points, *parameters)
         *layers, (weight, bias) = _pairs(parameters)
+        units = sum(len(b) for _, b in layers)
+        keep = keep and any(ctx.needs_input_grad) and 2 * units * len(points) <= SIREN_KEPT
+        ctx.kept = [] if keep else None
         out = points.new_empty(len(points), len(bias))
         for block, to in zip(points.split(SIREN_BLOCK), out.split(SIREN_BLOCK), strict=True):
-            for w, b in layers:
-                block = torch.addmm(b, block, w.T).sin_()
+            if keep:
+                ctx.kept.append(_inputs_and_slopes(block, layers))
+                block = ctx.kept[-1][0][-1]
+            else:
+                for w, b in layers:
+                    block = torch.addmm(b, block, w.T)
+                    sine(block.view(-1).numpy())
             torch.addmm(bias, block, weight.T, out=to)
         return out
 
@@ -39,18 +47,28 @@ class Siren(torch.autograd.Function):
         pairs = _pairs(parameters)
         sums = [torch.zeros_like(p) for p in parameters]
         by_weight, by_bias = sums[0::2], sums[1::2]
-        for block, g in zip(points.split(SIREN_BLOCK), gradient.split(SIREN_BLOCK), strict=True):
-            inputs, slopes = [block], []
-            for w, b in pairs[:-1]:
-                angles = torch.addmm(b, inputs[-1], w.T)
-                inputs.append(angles.sin())
-                slopes.append(angles.cos_())
+        blocks = zip(points.split(SIREN_BLOCK), gradient.split(SIREN_BLOCK), strict=True)
+        for number, (block, g) in enumerate(blocks):
+            known = ctx.kept[number] if ctx.kept else _inputs_and_slopes(block, pairs[:-1])
+            inputs, slopes = known
             for n in reversed(range(len(pairs))):
                 by_weight[n] += _product(g, inputs[n])
                 by_bias[n] += g.sum(0)
                 if n:
                     g = (g @ pairs[n][0]).mul_(slopes[n - 1])
-        return None, *sums
+        return None, None, *sums
+
+
+def _inputs_and_slopes(block: Tensor, layers) -> tuple[list[Tensor], list[Tensor]]:
+    """What each layer reads of a block of points, the last layer too; each sine's derivative."""
+    inputs, slopes = [block], []
+    for w, b in layers:
+        angles = torch.addmm(b, inputs[-1], w.T)
+        sines = torch.empty_like(angles)
+        sine_and_cosine(angles.view(-1).numpy(), sines.view(-1).numpy())
+        inputs.append(sines)
+        slopes.append(angles)
+    return inputs, slopes
 
 
 def _product(g: Tensor, x: Tensor) -> Tensor:
@@ -68,10 +86,11 @@ def _pairs(parameters) -> list[tuple[Tensor, Tensor]]:
     return list(zip(parameters[0::2], parameters[1::2], strict=True))
 
 
-def siren(points: Tensor, *parameters: Tensor) -> Tensor:
+def siren(points: Tensor, *parameters: Tensor, keep: bool = True) -> Tensor:
     """What `fields.SirenField.net` computes: sin(x W^T + b) layer by layer, the last without sine.
 
     points: (P, in), which get no gradient. parameters: weight (out, in) and bias (out,) of each
-    layer. Returns (P, out).
+    layer. keep: activations for the backward pass, if they are not too many (`SIREN_KEPT`).
+    Returns (P, out).
     """
-    return Siren.apply(points, *parameters)
+    return Siren.apply(points, keep, *parameters)

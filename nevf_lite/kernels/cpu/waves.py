@@ -1,0 +1,78 @@
+"""Sine and cosine, sixteen angles at a time.
+
+x = n pi + r with r in [-pi/2, pi/2], where six terms of the Taylor series beyond the first leave
+less than 1e-8; an odd n turns both signs. It takes about a tenth of the time of torch's, whose sine
+of a layer of 128 units costs half as much as the layer's products.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from nevf_lite.kernels.cpu.lanes import COUNT, floor, fused, load, splat, store
+
+ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
+#: -pi as a sum: the second is what the first, rounded, leaves out.
+PI = (np.float32(-math.pi), np.float32(-(math.pi - float(np.float32(math.pi)))))
+PER_PI = np.float32(1 / math.pi)
+#: (-1)^k / (2k + 1)! and (-1)^k / (2k)!, the last first.
+SINE = tuple(np.float32((-1) ** k / math.factorial(2 * k + 1)) for k in range(6, 0, -1))
+COSINE = tuple(np.float32((-1) ** k / math.factorial(2 * k)) for k in range(6, 0, -1))
+
+
+@numba.njit(inline="always")
+def _reduced(x):
+    """r, r^2 and the sign that n gives."""
+    n = floor(x * splat(PER_PI) + splat(HALF))
+    r = fused(n, splat(PI[1]), fused(n, splat(PI[0]), x))
+    odd = n - splat(TWO) * floor(n * splat(HALF))
+    return r, r * r, splat(ONE) - splat(TWO) * odd
+
+
+@numba.njit(inline="always")
+def _series(z, terms):
+    total = splat(terms[0])
+    for n in range(1, 6):
+        total = total * z + splat(terms[n])
+    return total * z
+
+
+@numba.njit(inline="always")
+def _sine(start, angles):
+    r, z, sign = _reduced(load(angles, start))
+    store(angles, start, sign * (r + r * _series(z, SINE)))
+
+
+@numba.njit(inline="always")
+def _both(start, angles, sines):
+    r, z, sign = _reduced(load(angles, start))
+    store(sines, start, sign * (r + r * _series(z, SINE)))
+    store(angles, start, sign * (splat(ONE) + _series(z, COSINE)))
+
+
+@numba.njit(nogil=True, cache=True)
+def sine(angles):
+    """Replaces each of `angles`, a flat array, by its sine."""
+    whole = len(angles) // COUNT * COUNT
+    for start in range(0, whole, COUNT):
+        _sine(start, angles)
+    rest = np.zeros(COUNT, np.float32)
+    rest[: len(angles) - whole] = angles[whole:]
+    _sine(0, rest)
+    angles[whole:] = rest[: len(angles) - whole]
+
+
+@numba.njit(nogil=True, cache=True)
+def sine_and_cosine(angles, sines):
+    """Writes the sine of each of `angles` to `sines`, and replaces it by its cosine."""
+    whole = len(angles) // COUNT * COUNT
+    for start in range(0, whole, COUNT):
+        _both(start, angles, sines)
+    rest, other = np.zeros(COUNT, np.float32), np.empty(COUNT, np.float32)
+    rest[: len(angles) - whole] = angles[whole:]
+    _both(0, rest, other)
+    angles[whole:] = rest[: len(angles) - whole]
+    sines[whole:] = other[: len(angles) - whole]
