@@ -31,9 +31,9 @@ _MISSING = {
 _chosen = "auto"
 #: Points that "siren" works on at a time: a layer's activations fit the processor's own cache.
 SIREN_BLOCK = 4096
-#: Activations, as floats, that "siren" keeps for its backward pass: up to 1 GiB of them. Beyond, it
-#: computes them once more.
-SIREN_KEPT = 2**28
+#: Floats that "siren" and "squaring" on the CPU may each keep for the backward pass: 1 GiB. What
+#: would be more they compute once more.
+KEPT = 2**28
 
 
 @contextlib.contextmanager

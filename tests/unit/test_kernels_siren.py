@@ -29,7 +29,7 @@ def evaluate(name: str, field, points):
 def test_blocks_are_torch(monkeypatch, ndim, count, kept):
     """Velocities and every parameter's gradient, to 1e-5 of the largest."""
     monkeypatch.setattr(sine, "SIREN_BLOCK", 64)
-    monkeypatch.setattr(sine, "SIREN_KEPT", kept)
+    monkeypatch.setattr(sine, "KEPT", kept)
     torch.manual_seed(0)
     field = SirenField((20,) * ndim, width=25, depth=3, scale=2.0)  # no multiple of the lanes
     points = 2 * torch.rand(count, ndim) - 1

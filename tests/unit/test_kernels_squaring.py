@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from synthetic import SHAPES, motion
@@ -11,6 +13,7 @@ from nevf_lite.integrate import compose, scaling_and_squaring
 from nevf_lite.kernels import backend
 
 pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
+
 both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
 #: Lines shorter and longer than the sixteen voxels that are done at once, and lines of one and two.
 ODD = [(5, 3, 2), (2, 2, 2), (17, 1, 33), (1, 9, 16), (40, 37, 2), (9, 8, 1), (3, 50), (50, 3)]
@@ -62,6 +65,23 @@ def test_squaring_on_odd_grids(shape):
     smooth = torch.randn(1, len(shape), *[1] * len(shape), generator=generator)
     rough = torch.randn(1, len(shape), *shape, generator=generator)
     assert_is_torch(2 * smooth + 0.1 * rough, steps=3)
+
+
+@both
+def test_what_is_kept_changes_no_bit(monkeypatch, shape):
+    """Fields between the squarings are kept while they are small, and computed once more if not."""
+    velocity = torch.cat([motion(shape, 3.0, seed=s) for s in (1, 2)])
+    kept = square("numba", velocity)
+    module = importlib.import_module("nevf_lite.kernels.cpu.squaring")  # not its function
+    squarings = module._Room.squarings
+    counts = []
+    monkeypatch.setattr(module, "KEPT", 0)
+    monkeypatch.setattr(
+        module._Room, "squarings", lambda *a: (counts.append(a[-1]), squarings(*a))[1]
+    )
+    again = square("numba", velocity)
+    assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+    assert counts == [6, 6], "the last of seven need not be computed again"
 
 
 @both

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels import SIREN_BLOCK, SIREN_KEPT
+from nevf_lite.kernels import KEPT, SIREN_BLOCK
 from nevf_lite.kernels.cpu.waves import sine, sine_and_cosine
 
 #: Sums over points that are computed apart and then added, always in the same order.
@@ -26,7 +26,7 @@ class Siren(torch.autograd.Function):
         ctx.save_for_backward(points, *parameters)
         *layers, (weight, bias) = _pairs(parameters)
         units = sum(len(b) for _, b in layers)
-        keep = keep and any(ctx.needs_input_grad) and 2 * units * len(points) <= SIREN_KEPT
+        keep = keep and any(ctx.needs_input_grad) and 2 * units * len(points) <= KEPT
         ctx.kept = [] if keep else None
         out = points.new_empty(len(points), len(bias))
         for block, to in zip(points.split(SIREN_BLOCK), out.split(SIREN_BLOCK), strict=True):
@@ -49,8 +49,10 @@ class Siren(torch.autograd.Function):
         by_weight, by_bias = sums[0::2], sums[1::2]
         blocks = zip(points.split(SIREN_BLOCK), gradient.split(SIREN_BLOCK), strict=True)
         for number, (block, g) in enumerate(blocks):
-            known = ctx.kept[number] if ctx.kept else _inputs_and_slopes(block, pairs[:-1])
-            inputs, slopes = known
+            if ctx.kept is None:
+                inputs, slopes = _inputs_and_slopes(block, pairs[:-1])
+            else:
+                inputs, slopes = ctx.kept[number]
             for n in reversed(range(len(pairs))):
                 by_weight[n] += _product(g, inputs[n])
                 by_bias[n] += g.sum(0)
@@ -90,7 +92,7 @@ def siren(points: Tensor, *parameters: Tensor, keep: bool = True) -> Tensor:
     """What `fields.SirenField.net` computes: sin(x W^T + b) layer by layer, the last without sine.
 
     points: (P, in), which get no gradient. parameters: weight (out, in) and bias (out,) of each
-    layer. keep: activations for the backward pass, if they are not too many (`SIREN_KEPT`).
+    layer. keep: activations for the backward pass, if they are not too many (`KEPT`).
     Returns (P, out).
     """
     return Siren.apply(points, keep, *parameters)

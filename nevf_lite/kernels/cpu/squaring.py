@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nevf_lite.kernels import KEPT
 from nevf_lite.kernels.cpu.lanes import COUNT
 from nevf_lite.kernels.cpu.slabs import in_slabs, reach_of, slabs_of
 from nevf_lite.kernels.cpu.stencil import square, square_backward
@@ -29,13 +30,19 @@ class Squaring(torch.autograd.Function):
         ctx.steps = steps
         volumes = _volumes(velocity)
         out = np.empty_like(volumes)
+        keep = ctx.needs_input_grad[0] and steps * volumes.size <= KEPT
+        ctx.kept = [] if keep else None
         for volume, result in zip(volumes, out, strict=True):
             room = _Room(volume.shape[1:])
             field = room.filled(volume, 2.0**-steps)
-            other = room.empty()
-            for _ in range(steps):
-                room.square(field, other)
-                field, other = other, field
+            if keep:
+                *before, field = room.squarings(field, steps)
+                ctx.kept.append(before)
+            else:
+                other = room.empty()
+                for _ in range(steps):
+                    room.square(field, other)
+                    field, other = other, field
             room.copy(field, result)
         return _tensor(out, velocity)
 
@@ -45,15 +52,15 @@ class Squaring(torch.autograd.Function):
         (velocity,) = ctx.saved_tensors
         volumes, gradients = _volumes(velocity), _volumes(gradient)
         out = np.empty_like(volumes)
-        for volume, by_result, result in zip(volumes, gradients, out, strict=True):
+        for n, (volume, by_result, result) in enumerate(zip(volumes, gradients, out, strict=True)):
             room = _Room(volume.shape[1:])
-            fields = [room.filled(volume, 2.0**-ctx.steps)]
-            for _ in range(ctx.steps - 1):
-                fields.append(room.empty())
-                room.square(fields[-2], fields[-1])
+            if ctx.kept is None:
+                fields = room.squarings(room.filled(volume, 2.0**-ctx.steps), ctx.steps - 1)
+            else:
+                fields = ctx.kept[n]
             by_field, other = room.filled(by_result, 1.0), room.empty()
-            for _ in range(ctx.steps):
-                room.square_backward(fields.pop(), by_field, other)
+            for step in reversed(range(ctx.steps)):
+                room.square_backward(fields[step], by_field, other)
                 by_field, other = other, by_field
             room.copy(by_field, result)
             result *= np.float32(2.0**-ctx.steps)
@@ -89,6 +96,14 @@ class _Room:
 
     def copy(self, volume: np.ndarray, out: np.ndarray) -> None:
         out.reshape(3, -1)[:] = self.inner(volume)
+
+    def squarings(self, field: np.ndarray, count: int) -> list[np.ndarray]:
+        """A field, and what each squaring makes of it."""
+        fields = [field]
+        for _ in range(count):
+            fields.append(self.empty())
+            self.square(fields[-2], fields[-1])
+        return fields
 
     def square(self, field: np.ndarray, out: np.ndarray) -> None:
         slabs = slabs_of(self.shape)
