@@ -9,10 +9,11 @@ from dataclasses import replace
 import psutil
 import torch
 
+from nevf_lite import kernels
 from nevf_lite.config import Config, Level
 from nevf_lite.fields import CHANNELS
 from nevf_lite.grid import sparse_shape
-from nevf_lite.kernels import KEPT, SIREN_BLOCK, find
+from nevf_lite.kernels import SIREN_BLOCK, find
 from nevf_lite.optimise import level_shape
 
 #: Floats per voxel held at once besides the squarings' displacements: images, window sums and
@@ -44,7 +45,7 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     if config.field != "siren":  # the others keep all their points
         chunk = None
     elif find("siren", torch.empty(1, ndim, device=device)) is not None and not config.bfloat16:
-        chunk = SIREN_BLOCK if chunk or points * layers > KEPT else None
+        chunk = SIREN_BLOCK if chunk or points * layers > kernels.KEPT else None
     probe = torch.empty(1, ndim, *[2] * ndim, device=device)
     if find("squaring", probe) is not None and config.similarity == "lncc":
         arrays = FAST_VOXEL_ARRAYS

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nevf_lite import kernels
 from nevf_lite.fields import SirenField
 from nevf_lite.kernels import backend
 
@@ -29,7 +30,7 @@ def evaluate(name: str, field, points):
 def test_blocks_are_torch(monkeypatch, ndim, count, kept):
     """Velocities and every parameter's gradient, to 1e-5 of the largest."""
     monkeypatch.setattr(sine, "SIREN_BLOCK", 64)
-    monkeypatch.setattr(sine, "KEPT", kept)
+    monkeypatch.setattr(kernels, "KEPT", kept)
     torch.manual_seed(0)
     field = SirenField((20,) * ndim, width=25, depth=3, scale=2.0)  # no multiple of the lanes
     points = 2 * torch.rand(count, ndim) - 1

@@ -75,7 +75,7 @@ def test_what_is_kept_changes_no_bit(monkeypatch, shape):
     module = importlib.import_module("nevf_lite.kernels.cpu.squaring")  # not its function
     squarings = module._Room.squarings
     counts = []
-    monkeypatch.setattr(module, "KEPT", 0)
+    monkeypatch.setattr(kernels, "KEPT", 0)
     monkeypatch.setattr(
         module._Room, "squarings", lambda *a: (counts.append(a[-1]), squarings(*a))[1]
     )

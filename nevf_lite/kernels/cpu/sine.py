@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels import KEPT, SIREN_BLOCK
+from nevf_lite import kernels
+from nevf_lite.kernels import SIREN_BLOCK
 from nevf_lite.kernels.cpu.waves import sine, sine_and_cosine
 
 #: Sums over points that are computed apart and then added, always in the same order.
@@ -23,36 +24,41 @@ class Siren(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, points: Tensor, keep: bool, *parameters: Tensor) -> Tensor:
-        ctx.save_for_backward(points, *parameters)
         *layers, (weight, bias) = _pairs(parameters)
         units = sum(len(b) for _, b in layers)
-        keep = keep and any(ctx.needs_input_grad) and 2 * units * len(points) <= KEPT
-        ctx.kept = [] if keep else None
+        much = 2 * units * len(points) > kernels.KEPT
+        ctx.keep = keep and not much
+        kept = []
         out = points.new_empty(len(points), len(bias))
         for block, to in zip(points.split(SIREN_BLOCK), out.split(SIREN_BLOCK), strict=True):
-            if keep:
-                ctx.kept.append(_inputs_and_slopes(block, layers))
-                block = ctx.kept[-1][0][-1]
+            if ctx.keep:
+                inputs, slopes = _inputs_and_slopes(block, layers)
+                kept += inputs[1:] + slopes
+                block = inputs[-1]
             else:
                 for w, b in layers:
                     block = torch.addmm(b, block, w.T)
                     sine(block.view(-1).numpy())
             torch.addmm(bias, block, weight.T, out=to)
+        ctx.save_for_backward(points, *parameters, *kept)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        points, *parameters = ctx.saved_tensors
-        pairs = _pairs(parameters)
+        points, *rest = ctx.saved_tensors
+        count = len(ctx.needs_input_grad) - 2
+        parameters, kept = rest[:count], rest[count:]
+        pairs, depth = _pairs(parameters), count // 2 - 1
         sums = [torch.zeros_like(p) for p in parameters]
         by_weight, by_bias = sums[0::2], sums[1::2]
         blocks = zip(points.split(SIREN_BLOCK), gradient.split(SIREN_BLOCK), strict=True)
         for number, (block, g) in enumerate(blocks):
-            if ctx.kept is None:
-                inputs, slopes = _inputs_and_slopes(block, pairs[:-1])
+            if ctx.keep:
+                known = kept[2 * depth * number : 2 * depth * (number + 1)]
+                inputs, slopes = [block, *known[:depth]], known[depth:]
             else:
-                inputs, slopes = ctx.kept[number]
+                inputs, slopes = _inputs_and_slopes(block, pairs[:-1])
             for n in reversed(range(len(pairs))):
                 by_weight[n] += _product(g, inputs[n])
                 by_bias[n] += g.sum(0)
@@ -92,7 +98,8 @@ def siren(points: Tensor, *parameters: Tensor, keep: bool = True) -> Tensor:
     """What `fields.SirenField.net` computes: sin(x W^T + b) layer by layer, the last without sine.
 
     points: (P, in), which get no gradient. parameters: weight (out, in) and bias (out,) of each
-    layer. keep: activations for the backward pass, if they are not too many (`KEPT`).
+    layer. keep: activations for the backward pass, if they are not too many (`kernels.KEPT`).
     Returns (P, out).
     """
+    keep = keep and torch.is_grad_enabled()  # which is off in `forward`
     return Siren.apply(points, keep, *parameters)

@@ -15,56 +15,56 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels import KEPT
+from nevf_lite import kernels
 from nevf_lite.kernels.cpu.lanes import COUNT
 from nevf_lite.kernels.cpu.slabs import in_slabs, reach_of, slabs_of
 from nevf_lite.kernels.cpu.stencil import square, square_backward
 
 
 class Squaring(torch.autograd.Function):
-    """velocity (N, ndim, *shape) -> displacement of exp(v), the same shape."""
+    """velocity (N, ndim, *shape) -> displacement of exp(v), the same shape; keep: the fields."""
 
     @staticmethod
-    def forward(ctx, velocity: Tensor, steps: int) -> Tensor:
-        ctx.save_for_backward(velocity)
+    def forward(ctx, velocity: Tensor, steps: int, keep: bool) -> Tensor:
         ctx.steps = steps
         volumes = _volumes(velocity)
         out = np.empty_like(volumes)
-        keep = ctx.needs_input_grad[0] and steps * volumes.size <= KEPT
-        ctx.kept = [] if keep else None
+        ctx.keep = keep and steps * volumes.size <= kernels.KEPT
+        kept = []
         for volume, result in zip(volumes, out, strict=True):
             room = _Room(volume.shape[1:])
             field = room.filled(volume, 2.0**-steps)
-            if keep:
+            if ctx.keep:
                 *before, field = room.squarings(field, steps)
-                ctx.kept.append(before)
+                kept += [torch.from_numpy(one) for one in before]
             else:
                 other = room.empty()
                 for _ in range(steps):
                     room.square(field, other)
                     field, other = other, field
             room.copy(field, result)
+        ctx.save_for_backward(velocity, *kept)
         return _tensor(out, velocity)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        (velocity,) = ctx.saved_tensors
+        velocity, *kept = ctx.saved_tensors
         volumes, gradients = _volumes(velocity), _volumes(gradient)
         out = np.empty_like(volumes)
         for n, (volume, by_result, result) in enumerate(zip(volumes, gradients, out, strict=True)):
             room = _Room(volume.shape[1:])
-            if ctx.kept is None:
-                fields = room.squarings(room.filled(volume, 2.0**-ctx.steps), ctx.steps - 1)
+            if ctx.keep:
+                fields = [one.numpy() for one in kept[n * ctx.steps : (n + 1) * ctx.steps]]
             else:
-                fields = ctx.kept[n]
+                fields = room.squarings(room.filled(volume, 2.0**-ctx.steps), ctx.steps - 1)
             by_field, other = room.filled(by_result, 1.0), room.empty()
             for step in reversed(range(ctx.steps)):
                 room.square_backward(fields[step], by_field, other)
                 by_field, other = other, by_field
             room.copy(by_field, result)
             result *= np.float32(2.0**-ctx.steps)
-        return _tensor(out, velocity), None
+        return _tensor(out, velocity), None, None
 
 
 class _Room:
@@ -136,4 +136,5 @@ def _tensor(volumes: np.ndarray, like: Tensor) -> Tensor:
 
 def squaring(velocity: Tensor, steps: int) -> Tensor:
     """The displacement of exp(v), as `integrate.scaling_and_squaring`: (N, ndim, *shape)."""
-    return Squaring.apply(velocity, steps)
+    keep = velocity.requires_grad and torch.is_grad_enabled()  # the latter is off in `forward`
+    return Squaring.apply(velocity, steps, keep)
