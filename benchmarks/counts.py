@@ -1,8 +1,8 @@
 """What each operation needs at least: bytes to and from memory, and floating-point operations.
 
 Forward and backward together, for float32 in three dimensions. Bytes are compulsory traffic: each
-array that an operation is given or returns crosses once, as if everything between stayed in the
-cache. Operations are those of the formulas, additions and products alike; a sine counts as one. A
+array that an operation is given, keeps or returns crosses once a pass, as if everything between
+stayed in the cache. Operations are those of the formulas, additions and products alike; a sine counts as one. A
 version may do more of both (recompute, or count a hat's weight where a lookup would do), so a rate
 that is computed from these numbers says how near the *task* is to the machine's limits.
 """
@@ -49,17 +49,14 @@ def pull(voxels: int) -> Count:
 
 
 def squaring(voxels: int, steps: int) -> Count:
-    """All squarings u(x) + u(x + u(x)), recomputed in the backward pass, and their adjoints.
+    """All squarings u(x) + u(x + u(x)), kept for the backward pass, and their adjoints.
 
     An adjoint reads u and the gradient and writes another; it needs the slopes of three
     components, and adds three gradients to eight neighbours each.
     """
     forward = WEIGHTS + 3 * LOOKUP + 3
     adjoint = WEIGHTS + 3 * 54 + 6 + 12 + 3 * 8 * 2 + 3
-    passes = steps + (steps - 1)
-    return Count(
-        FLOAT * (6 * passes + 9 * steps) * voxels, (forward * passes + adjoint * steps) * voxels
-    )
+    return Count(FLOAT * (6 + 9) * steps * voxels, (forward + adjoint) * steps * voxels)
 
 
 def local_ncc(voxels: int, window: int) -> Count:
@@ -83,12 +80,13 @@ def penalties(voxels: int) -> Count:
 
 
 def siren(points: int, width: int, depth: int) -> Count:
-    """A network of sine layers, (points, 3) to (points, 3), computed again in the backward pass.
+    """A network of sine layers, (points, 3) to (points, 3); sines and cosines are kept.
 
-    Products of matrices: forward, again without the last layer, gradients of weights, and of the
-    inputs of all layers but the first.
+    Products of matrices: forward, gradients of weights, and of the inputs of all layers but the
+    first.
     """
     first, hidden, last = 3 * width, (depth - 1) * width**2, 3 * width
-    multiplied = 4 * (first + hidden + last) - last - first
-    sines = 4 * width * depth  # one forward, sine and cosine backward, the product with the latter
-    return Count(FLOAT * 12 * points, (2 * multiplied + sines) * points)
+    multiplied = 3 * (first + hidden + last) - first
+    units = width * depth
+    sines = 3 * units  # sine, cosine, and the product with the latter
+    return Count(FLOAT * (12 + 2 * 2 * units) * points, (2 * multiplied + sines) * points)

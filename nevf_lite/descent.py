@@ -18,6 +18,36 @@ class NonFiniteLoss(FloatingPointError):
     """The loss became infinite or not a number; the message says what to change."""
 
 
+class Adam:
+    """Adam with the usual constants (Kingma and Ba 2015), the numbers of `torch.optim.Adam`.
+
+    That one imports torch's compiler when it is first used, which takes longer than all iterations
+    of the coarsest level. Here what changes from step to step are tensors: a CUDA graph repeats
+    everything else as it was recorded.
+    """
+
+    def __init__(self, parameters: list[Tensor], betas=(0.9, 0.999), eps: float = 1e-8) -> None:
+        self.parameters, self.betas, self.eps = parameters, betas, eps
+        self.means = [torch.zeros_like(p) for p in parameters]
+        self.squares = [torch.zeros_like(p) for p in parameters]
+        self.count = 0
+        self.rate, self.root = (parameters[0].new_zeros(()) for _ in range(2))
+
+    def begin(self, rate: float) -> None:
+        """Before each step: its learning rate. This is not to be recorded."""
+        self.count += 1
+        self.rate.fill_(-rate / (1 - self.betas[0] ** self.count))
+        self.root.fill_(math.sqrt(1 - self.betas[1] ** self.count))
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """Move the parameters along their gradients."""
+        for p, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
+            mean.lerp_(p.grad, 1 - self.betas[0])
+            square.mul_(self.betas[1]).addcmul_(p.grad, p.grad, value=1 - self.betas[1])
+            p.addcdiv_(mean * self.rate, (square.sqrt() / self.root).add_(self.eps))
+
+
 class Descent:
     """Adam on one level of one pair, a step at a time.
 
@@ -44,12 +74,10 @@ class Descent:
         self.kept = [p.detach().clone() for p in self.learning]
         card = first.device.type == "cuda"
         self.stream = torch.cuda.Stream(first.device) if card else None
-        if card:  # a graph repeats what it was recorded with: what changes must be a tensor
+        if card:
             self.stream.wait_stream(torch.cuda.current_stream(first.device))
-            rate = torch.full((), level.lr, device=first.device)
-            self.optimiser = torch.optim.Adam(self.learning, lr=rate, capturable=True)
-        else:
-            self.optimiser = torch.optim.Adam(self.learning, lr=level.lr)
+        with self._aside():
+            self.adam = Adam(self.learning)
         self.step = captured(self._step, device=first.device)
 
     @property
@@ -65,11 +93,7 @@ class Descent:
         progress = self.iteration / max(self.level.iterations, 1)
         rate = self.level.lr * learning_rate_factor(progress, self.config.decay)
         with self._aside():
-            for group in self.optimiser.param_groups:
-                if self.stream is None:
-                    group["lr"] = rate
-                else:
-                    group["lr"].fill_(rate)
+            self.adam.begin(rate)
             self.numbers = self.step()
 
     def read(self) -> dict:
@@ -101,7 +125,8 @@ class Descent:
 
     def _step(self) -> Tensor:
         """One step; returns loss, dissimilarity and folds. No number is read, no branch taken."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self.learning:
+            parameter.grad = None
         loss, dissimilarity, folds = self.evaluate(self.field)
         loss.backward()
         with torch.no_grad():
@@ -109,7 +134,7 @@ class Descent:
             self.best.copy_(torch.where(better, loss, self.best))
             for parameter, kept in zip(self.learning, self.kept, strict=True):
                 kept.copy_(torch.where(better, parameter, kept))
-        self.optimiser.step()
+            self.adam.move()
         return torch.stack([loss.detach(), dissimilarity.detach(), folds.to(loss)])
 
     def _aside(self) -> contextlib.AbstractContextManager:

@@ -163,6 +163,9 @@ class Transform:
             raise ValueError(
                 f"image: wanted {grid.ndim}-D like the fixed image, got {source.ndim}-D"
             )
+        if all(isinstance(part, Affine) for part in self.parts):
+            yield from _affine_positions(self.parts, grid, source)
+            return
         displacement = self.displacement(grid)
         for rows, points in _blocks(grid):
             yield rows, np.moveaxis(source.to_voxels(points + displacement[rows]), -1, 0)
@@ -191,15 +194,36 @@ def _checked_points(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _blocks(grid: Grid):
-    """The grid in slabs along its first axis: (slice, (rows, ..., 3) world positions)."""
+def _slabs(grid: Grid):
+    """The grid in slabs along its first axis: (slice, one array of voxel indices an axis)."""
     per_row = int(np.prod(grid.shape[1:]))
     height = max(1, BLOCK // per_row)
     for start in range(0, grid.shape[0], height):
         rows = slice(start, min(start + height, grid.shape[0]))
         axes = [np.arange(rows.start, rows.stop), *(np.arange(n) for n in grid.shape[1:])]
-        voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        yield rows, grid.to_world(voxels)
+        yield rows, np.meshgrid(*axes, indexing="ij", sparse=True)
+
+
+def _blocks(grid: Grid):
+    """The grid in slabs along its first axis: (slice, (rows, ..., 3) world positions)."""
+    for rows, axes in _slabs(grid):
+        yield rows, grid.to_world(np.stack(np.broadcast_arrays(*axes), axis=-1))
+
+
+def _affine_positions(parts, grid: Grid, source: Grid):
+    """`Transform._positions` of affines alone: one matrix, axis by axis, several times faster."""
+    whole = grid.affine
+    for part in parts:
+        whole = part.matrix @ whole
+    whole = np.linalg.inv(source.affine) @ whole
+    for rows, axes in _slabs(grid):
+        shape = np.broadcast_shapes(*(axis.shape for axis in axes))
+        positions = np.empty((grid.ndim, *shape))
+        for out, line, offset in zip(positions, whole, whole[:, 3], strict=False):
+            out[:] = offset
+            for factor, axis in zip(line, axes, strict=False):
+                out += factor * axis
+        yield rows, positions
 
 
 def _torch_sample(volume: np.ndarray, positions: np.ndarray, mode: str) -> np.ndarray:

@@ -26,10 +26,10 @@ def captured(
 
     A graph repeats kernels on addresses, so a step must
     - find what changes in tensors that stay where they are (`copy_` into them), since numbers and
-      shapes are recorded as they were: a learning rate is a tensor, and Adam is `capturable=True`;
+      shapes are recorded as they were: a learning rate is a tensor;
     - wait for nothing: no `.item()` and no branch on a value. Read the result after the call; it
       is the same tensor at every one, so copy what must outlive the next;
-    - begin with `zero_grad(set_to_none=True)`, so that gradients live in the graph's own memory.
+    - begin with gradients of None, so that gradients live in the graph's own memory.
     A step that does otherwise in a way that torch can see is not recorded: a warning says why, and
     the loop goes on step by step.
     """
