@@ -16,6 +16,7 @@ from worlds import (
     chain,
     grid_of,
     image_on,
+    other_grid,
     picture,
     points_within,
     turn,
@@ -144,6 +145,22 @@ def test_displacement_is_where_points_go(name):
     np.testing.assert_allclose(found, expected, atol=1e-5)
     voxels = np.moveaxis(transform.voxel_displacement()[0].numpy(), 0, -1)
     np.testing.assert_allclose(voxels @ transform.fixed.directions.T, expected, atol=1e-4)
+
+
+@worlds
+def test_affines_alone_take_a_shorter_way_to_the_same_place(monkeypatch, name):
+    """One matrix instead of points in the world; also where several blocks meet."""
+    monkeypatch.setattr(module, "BLOCK", 500)
+    fixed, moving = grid_of(name), other_grid(name)
+    parts = (turn(fixed), turn(fixed, 0.9))
+    nothing = Dense.from_mm(np.zeros((*fixed.shape, 3)), fixed)
+    image = image_on(moving)
+    short, long = (
+        Transform(p, fixed, moving).warp_image(image).get_fdata()
+        for p in (parts, (*parts, nothing))
+    )
+    assert short.std() > 0.05
+    np.testing.assert_allclose(short, long, atol=1e-4)
 
 
 def test_large_images_are_warped_in_blocks(monkeypatch):
