@@ -145,6 +145,10 @@ class Transform:
         """
         volume = np.ascontiguousarray(volume, dtype=np.float32)
         out = np.zeros(target.shape, np.float32)
+        if (offset := self._offset(target, source)) is not None:
+            there, here = _overlap(offset, source.shape, target.shape)
+            out[here] = volume[there]
+            return out
         for rows, positions in self._positions(target, source):
             if interpolation == "cubic":
                 out[rows] = map_coordinates(volume, positions, order=3, mode="grid-constant")
@@ -163,12 +167,30 @@ class Transform:
             raise ValueError(
                 f"image: wanted {grid.ndim}-D like the fixed image, got {source.ndim}-D"
             )
-        if all(isinstance(part, Affine) for part in self.parts):
-            yield from _affine_positions(self.parts, grid, source)
+        if (matrix := self._matrix(grid, source)) is not None:
+            yield from _affine_positions(matrix, grid)
             return
         displacement = self.displacement(grid)
         for rows, points in _blocks(grid):
             yield rows, np.moveaxis(source.to_voxels(points + displacement[rows]), -1, 0)
+
+    def _matrix(self, grid: Grid, source: Grid) -> np.ndarray | None:
+        """From voxels of a grid to voxels of the source, (ndim, ndim + 1), if nothing bends."""
+        if not all(isinstance(part, Affine) for part in self.parts) or grid.ndim != source.ndim:
+            return None
+        whole = grid.affine
+        for part in self.parts:
+            whole = part.matrix @ whole
+        whole = np.linalg.inv(source.affine) @ whole
+        return whole[: grid.ndim, [*range(grid.ndim), 3]]
+
+    def _offset(self, grid: Grid, source: Grid) -> np.ndarray | None:
+        """How many voxels of the source further each voxel of a grid is, if it lies on one."""
+        matrix = self._matrix(grid, source)
+        if matrix is None or not np.allclose(matrix[:, :-1], np.eye(grid.ndim), atol=1e-6):
+            return None
+        offset = np.round(matrix[:, -1])
+        return offset.astype(int) if np.allclose(matrix[:, -1], offset, atol=1e-3) else None
 
     def save(self, path) -> None:
         """Write everything to one `.safetensors` file; `Transform.load` is its inverse."""
@@ -210,20 +232,26 @@ def _blocks(grid: Grid):
         yield rows, grid.to_world(np.stack(np.broadcast_arrays(*axes), axis=-1))
 
 
-def _affine_positions(parts, grid: Grid, source: Grid):
-    """`Transform._positions` of affines alone: one matrix, axis by axis, several times faster."""
-    whole = grid.affine
-    for part in parts:
-        whole = part.matrix @ whole
-    whole = np.linalg.inv(source.affine) @ whole
+def _affine_positions(matrix: np.ndarray, grid: Grid):
+    """`Transform._positions` by a matrix, axis by axis: several times faster."""
     for rows, axes in _slabs(grid):
         shape = np.broadcast_shapes(*(axis.shape for axis in axes))
         positions = np.empty((grid.ndim, *shape))
-        for out, line, offset in zip(positions, whole, whole[:, 3], strict=False):
+        for out, (*factors, offset) in zip(positions, matrix, strict=True):
             out[:] = offset
-            for factor, axis in zip(line, axes, strict=False):
+            for factor, axis in zip(factors, axes, strict=True):
                 out += factor * axis
         yield rows, positions
+
+
+def _overlap(offset, source, target) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Which voxels of the source are voxels of the target, and which of the target they are."""
+    there, here = [], []
+    for shift, n, m in zip(offset.tolist(), source, target, strict=True):
+        first, last = max(0, -shift), max(0, -shift, min(m, n - shift))  # of the target
+        here.append(slice(first, last))
+        there.append(slice(first + shift, last + shift))
+    return tuple(there), tuple(here)
 
 
 def _torch_sample(volume: np.ndarray, positions: np.ndarray, mode: str) -> np.ndarray:

@@ -281,3 +281,21 @@ def test_what_makes_no_sense_is_refused():
         transform.warp_image(image_on(grid_of("3d")))
     with pytest.raises(ValueError, match="singular"):
         Transform.from_affine(np.zeros((4, 4)), transform.fixed, transform.moving)
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 0), (3, -2, 1), (-4, 0, 2), (90, 0, 0), (0, -90, 0)])
+def test_voxels_that_coincide_are_not_interpolated(shift):
+    """A crop, or a larger box, on the same lattice: the same numbers, and zeros outside."""
+    fixed = grid_of("3d-ASL-oblique")
+    affine = fixed.affine.copy()
+    affine[:3, 3] = fixed.to_world(np.array(shift, float))
+    target = Grid((17, 30, 19), affine)
+    volume = np.random.default_rng(0).random(fixed.shape).astype(np.float32)
+    expected = np.zeros(target.shape, np.float32)
+    for index in np.ndindex(*target.shape):
+        there = np.add(index, shift)
+        if (there >= 0).all() and (there < fixed.shape).all():
+            expected[index] = volume[tuple(there)]
+    for interpolation in ("linear", "cubic", "nearest"):
+        found = Transform.identity(fixed).pull_back(volume, fixed, target, interpolation)
+        np.testing.assert_array_equal(found, expected)
