@@ -19,7 +19,7 @@ from nevf_lite.optimise import level_shape
 #: Floats per voxel held at once besides the squarings' displacements: images, window sums and
 #: products of the local NCC, Jacobian terms, their gradients, and what the allocator keeps for the
 #: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (make bench prints both).
-VOXEL_ARRAYS = 124
+VOXEL_ARRAYS = 132
 #: The same where the kernels on the CPU do the local NCC, the penalties and the squarings.
 FAST_VOXEL_ARRAYS = 26
 
