@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: One symbol a family of methods, so that they are told apart without colour.
 _MARKS = "osD^vP*X"
 #: A course with more points than this was watched on its way.
-_MANY = 12
+_MANY = 10
 
 
 @styled
@@ -81,10 +81,10 @@ def dice_against_time(
 
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds, which
         no logarithmic axis has, is left out. before: Dice where all start, a dotted line.
+        A name like "greedy at 1 mm" has the colour of "greedy", and a dashed line.
     theme: "light", "dark" or "any", the page the chart will lie on.
     Raises ValueError when no course has a point after the start.
     """
-    colours = (*CURVES, INK[theme])
     drawn = {name: _after_start(*course) for name, course in courses.items()}
     if not any(len(seconds) for seconds, _ in drawn.values()):
         raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
@@ -92,13 +92,16 @@ def dice_against_time(
         figure = chart(3.9)
         axes = figure.subplots()
         axes.axhline(before, color=INK[theme], lw=1, ls=":", label="before")
+        kinds = list(dict.fromkeys(_kind(name) for name in drawn))
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
+            kind = kinds.index(_kind(name))
+            own = kind < len(CURVES) and _kind(name) == name  # a colour of its own
             many = len(seconds) > _MANY  # a watched method: symbols would hide its line
             axes.plot(
                 seconds,
                 dice,
-                "-" if i < len(CURVES) else "--",
-                color=colours[i % len(colours)],
+                "-" if own else "--",
+                color=CURVES[kind] if kind < len(CURVES) else INK[theme],
                 marker=_MARKS[i % len(_MARKS)],
                 markevery=len(seconds) // 6 if many else None,
                 markersize=5,
@@ -119,6 +122,10 @@ def dice_against_time(
     ]
     figure.alt = f"Dice over time, from {before:.3f}: {'; '.join(ends)}."
     return figure
+
+
+def _kind(name: str) -> str:
+    return name.partition(" at ")[0]
 
 
 def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:

@@ -69,10 +69,12 @@ def test_seconds_are_plain_numbers():
 
 def test_courses_are_told_apart_without_colour():
     """Protects print: no two of eight courses share a symbol, and none shares colour and dash."""
-    courses = {f"m{i}": ([1, 2], [0.4, 0.5 + i / 100]) for i in range(8)}
+    names = [*(f"m{i}" for i in range(7)), "m2 at 1 mm"]
+    courses = {name: ([1, 2], [0.4, 0.5 + i / 100]) for i, name in enumerate(names)}
     lines = dice_against_time(courses, before=0.3).axes[0].lines[1:]
     assert len({line.get_marker() for line in lines}) == 8
     assert len({(to_rgb(line.get_color()), line.get_linestyle()) for line in lines}) == 8
+    assert lines[7].get_color() == lines[2].get_color() and lines[7].get_linestyle() == "--"
 
 
 def test_a_watched_course_keeps_its_line_visible():
