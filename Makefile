@@ -46,14 +46,14 @@ book: $(STAMP)
 notebooks: $(STAMP)
 	$(BIN)/python book/execute.py
 
-# Quick tests first, then the chapters cell by cell, each on both cores with one thread a worker;
-# then the finished book in a browser; then the long ones with both cores each.
+# Quick tests first, then the chapters cell by cell, then the finished book in a browser, then the
+# long ones: always two at a time, with one thread each.
 test: $(STAMP) lint
 	$(BIN)/python -m pytest tests/unit tests/parity tests/real -m "not slow" $(PARALLEL)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PARALLEL)
 	$(MAKE) book
 	$(BIN)/python -m pytest tests/book -m "not slow" -n 2 -q
-	$(BIN)/python -m pytest -m slow -q --durations=10
+	$(BIN)/python -m pytest -m slow $(PARALLEL) --durations=10
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
