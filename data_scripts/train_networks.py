@@ -4,7 +4,7 @@
     python data_scripts/train_networks.py voxelmorph --export    # score, write weights and record
 
 Images only, at 2 mm, in the MNI box of the OASIS set (NEVF_DATA); labels serve the scores at the
-end, on four pairs of the same split. On one core a step takes about 1 s (VoxelMorph) and 4 s
+end, on four pairs of the same split. On one core a step takes about 1 s (VoxelMorph) and 2 s
 (SYMNet). The checkpoint is written every 50 steps.
 """
 
