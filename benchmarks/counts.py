@@ -2,9 +2,10 @@
 
 Forward and backward together, for float32 in three dimensions. Bytes are compulsory traffic: each
 array that an operation is given, keeps or returns crosses once a pass, as if everything between
-stayed in the cache. Operations are those of the formulas, additions and products alike; a sine counts as one. A
-version may do more of both (recompute, or count a hat's weight where a lookup would do), so a rate
-that is computed from these numbers says how near the *task* is to the machine's limits.
+stayed in the cache. Operations are those of the formulas, additions and products alike; a sine
+counts as one. A version may do more of both (recompute, or count a hat's weight where a lookup
+would do), so a rate that is computed from these numbers says how near the *task* is to the
+machine's limits.
 """
 
 from __future__ import annotations
