@@ -187,10 +187,12 @@ class Transform:
     def _offset(self, grid: Grid, source: Grid) -> np.ndarray | None:
         """How many voxels of the source further each voxel of a grid is, if it lies on one."""
         matrix = self._matrix(grid, source)
-        if matrix is None or not np.allclose(matrix[:, :-1], np.eye(grid.ndim), atol=1e-6):
+        if matrix is None:
             return None
-        offset = np.round(matrix[:, -1])
-        return offset.astype(int) if np.allclose(matrix[:, -1], offset, atol=1e-3) else None
+        whole = np.column_stack([np.eye(grid.ndim), np.round(matrix[:, -1])])
+        # scales to a millionth: a thousandth of a voxel from one end of a large image to the other
+        near = np.abs(matrix - whole) <= [*[1e-6] * grid.ndim, 1e-3]
+        return whole[:, -1].astype(int) if near.all() else None
 
     def save(self, path) -> None:
         """Write everything to one `.safetensors` file; `Transform.load` is its inverse."""

@@ -299,3 +299,14 @@ def test_voxels_that_coincide_are_not_interpolated(shift):
     for interpolation in ("linear", "cubic", "nearest"):
         found = Transform.identity(fixed).pull_back(volume, fixed, target, interpolation)
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("apart", ["shifted", "scaled", "turned"])
+def test_voxels_that_nearly_coincide_are_interpolated(apart):
+    """A hundredth of a voxel at the far end counts, however it comes about."""
+    grid, matrix = Grid((1000, 9, 9), np.eye(4)), np.eye(4)
+    where = {"shifted": (0, 3), "scaled": (0, 0), "turned": (0, 1)}[apart]
+    matrix[where] += {"shifted": 1e-2, "scaled": 1e-5, "turned": 1e-2 / 8}[apart]
+    ramp = np.broadcast_to(np.arange(1000, dtype=np.float32)[:, None, None], grid.shape)
+    found = Transform.from_affine(matrix, grid, grid).pull_back(ramp, grid, grid)
+    np.testing.assert_allclose(found[900, 8, 4] - 900, 1e-2, atol=2e-3)
