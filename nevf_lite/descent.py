@@ -26,8 +26,10 @@ class Adam:
     everything else as it was recorded.
     """
 
-    def __init__(self, parameters: list[Tensor], betas=(0.9, 0.999), eps: float = 1e-8) -> None:
-        self.parameters, self.betas, self.eps = parameters, betas, eps
+    MEAN, SQUARE, EPS = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self.parameters = parameters
         self.means = [torch.zeros_like(p) for p in parameters]
         self.squares = [torch.zeros_like(p) for p in parameters]
         self.count = 0
@@ -36,16 +38,16 @@ class Adam:
     def begin(self, rate: float) -> None:
         """Before each step: its learning rate. This is not to be recorded."""
         self.count += 1
-        self.rate.fill_(-rate / (1 - self.betas[0] ** self.count))
-        self.root.fill_(math.sqrt(1 - self.betas[1] ** self.count))
+        self.rate.fill_(-rate / (1 - self.MEAN**self.count))
+        self.root.fill_(math.sqrt(1 - self.SQUARE**self.count))
 
     @torch.no_grad()
     def move(self) -> None:
         """Move the parameters along their gradients."""
         for p, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
-            mean.lerp_(p.grad, 1 - self.betas[0])
-            square.mul_(self.betas[1]).addcmul_(p.grad, p.grad, value=1 - self.betas[1])
-            p.addcdiv_(mean * self.rate, (square.sqrt() / self.root).add_(self.eps))
+            mean.lerp_(p.grad, 1 - self.MEAN)
+            square.mul_(self.SQUARE).addcmul_(p.grad, p.grad, value=1 - self.SQUARE)
+            p.addcdiv_(mean * self.rate, (square.sqrt() / self.root).add_(self.EPS))
 
 
 class Descent:
@@ -134,7 +136,7 @@ class Descent:
             self.best.copy_(torch.where(better, loss, self.best))
             for parameter, kept in zip(self.learning, self.kept, strict=True):
                 kept.copy_(torch.where(better, parameter, kept))
-            self.adam.move()
+        self.adam.move()
         return torch.stack([loss.detach(), dissimilarity.detach(), folds.to(loss)])
 
     def _aside(self) -> contextlib.AbstractContextManager:

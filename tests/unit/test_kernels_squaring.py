@@ -13,7 +13,6 @@ from nevf_lite.integrate import compose, scaling_and_squaring
 from nevf_lite.kernels import backend
 
 pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
-
 both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
 #: Lines shorter and longer than the sixteen voxels that are done at once, and lines of one and two.
 ODD = [(5, 3, 2), (2, 2, 2), (17, 1, 33), (1, 9, 16), (40, 37, 2), (9, 8, 1), (3, 50), (50, 3)]

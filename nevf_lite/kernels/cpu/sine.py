@@ -26,12 +26,11 @@ class Siren(torch.autograd.Function):
     def forward(ctx, points: Tensor, keep: bool, *parameters: Tensor) -> Tensor:
         *layers, (weight, bias) = _pairs(parameters)
         units = sum(len(b) for _, b in layers)
-        much = 2 * units * len(points) > kernels.KEPT
-        ctx.keep = keep and not much
+        keep = keep and 2 * units * len(points) <= kernels.KEPT
         kept = []
         out = points.new_empty(len(points), len(bias))
         for block, to in zip(points.split(SIREN_BLOCK), out.split(SIREN_BLOCK), strict=True):
-            if ctx.keep:
+            if keep:
                 inputs, slopes = _inputs_and_slopes(block, layers)
                 kept += inputs[1:] + slopes
                 block = inputs[-1]
@@ -54,7 +53,7 @@ class Siren(torch.autograd.Function):
         by_weight, by_bias = sums[0::2], sums[1::2]
         blocks = zip(points.split(SIREN_BLOCK), gradient.split(SIREN_BLOCK), strict=True)
         for number, (block, g) in enumerate(blocks):
-            if ctx.keep:
+            if kept:
                 known = kept[2 * depth * number : 2 * depth * (number + 1)]
                 inputs, slopes = [block, *known[:depth]], known[depth:]
             else:

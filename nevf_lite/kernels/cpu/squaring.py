@@ -29,12 +29,12 @@ class Squaring(torch.autograd.Function):
         ctx.steps = steps
         volumes = _volumes(velocity)
         out = np.empty_like(volumes)
-        ctx.keep = keep and steps * volumes.size <= kernels.KEPT
+        keep = keep and steps * volumes.size <= kernels.KEPT
         kept = []
         for volume, result in zip(volumes, out, strict=True):
             room = _Room(volume.shape[1:])
             field = room.filled(volume, 2.0**-steps)
-            if ctx.keep:
+            if keep:
                 *before, field = room.squarings(field, steps)
                 kept += [torch.from_numpy(one) for one in before]
             else:
@@ -54,7 +54,7 @@ class Squaring(torch.autograd.Function):
         out = np.empty_like(volumes)
         for n, (volume, by_result, result) in enumerate(zip(volumes, gradients, out, strict=True)):
             room = _Room(volume.shape[1:])
-            if ctx.keep:
+            if kept:
                 fields = [one.numpy() for one in kept[n * ctx.steps : (n + 1) * ctx.steps]]
             else:
                 fields = room.squarings(room.filled(volume, 2.0**-ctx.steps), ctx.steps - 1)
