@@ -1,6 +1,6 @@
-"""Speed and memory, measured: `python -m benchmarks` prints, `--json` is for machines.
+"""Measurements of speed and memory: `python -m benchmarks` prints them, as JSON with `--json`.
 
-`operations` and `counts` say what is measured and what it needs; `kernel`, `iteration`,
-`registration` and `ceilings` measure, each in a process of its own; `record` keeps runs, and
-`__main__` does them all.
+`operations` has what is measured and `counts` the bytes and operations it needs. `kernel`,
+`iteration`, `registration` and `ceilings` measure, each in a child process. `record` stores runs,
+and `__main__` runs all of them.
 """

@@ -1,4 +1,4 @@
-"""How seconds and peak memory are measured, the same way for every case."""
+"""Measurement of seconds and of peak memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nevf_lite.study.provenance import PeakMemory
 
 @dataclass
 class Times:
-    """Of one call, in seconds: what the clock and what the processor counted; each its minimum."""
+    """The least wall and the least processor seconds of a call."""
 
     wall: float = float("inf")
     cpu: float = float("inf")
@@ -27,41 +27,43 @@ class Times:
         self.wall, self.cpu = min(self.wall, wall), min(self.cpu, cpu)
 
 
-def compare(calls: Mapping[str, Callable[[], object]], budget: float, device="cpu") -> dict:
-    """Time several ways of doing one thing: name to `Times`.
+def time_in_turn(
+    calls: Mapping[str, Callable[[], object]], budget: float, device="cpu"
+) -> dict[str, Times]:
+    """Time several calls in turn, so that other work on the machine affects all alike.
 
-    Each is called once before it counts, to compile and to fill caches. Then all take turns, so
-    that what else the machine does meets them alike, at least twice and for about `budget` seconds.
+    Each is called once before, to compile and to fill caches, and then at least twice and for about
+    `budget` seconds in all.
     """
-    found = {name: Times() for name in calls}
+    times = {name: Times() for name in calls}
     for call in calls.values():
         call()
     turns, started = 0, time.perf_counter()
     while turns < 2 or (time.perf_counter() - started < budget and turns < 200):
         for name, call in calls.items():
-            found[name].add(*once(call, device))
+            times[name].add(*time_once(call, device))
         turns += 1
-    return found
+    return times
 
 
-def once(call: Callable[[], object], device="cpu") -> tuple[float, float]:
+def time_once(call: Callable[[], object], device="cpu") -> tuple[float, float]:
     """Wall and processor seconds of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
-    wait(device)
+    synchronise(device)
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def wait(device) -> None:
-    """Until a card has done what it was asked for."""
+def synchronise(device) -> None:
+    """Wait until a GPU has finished its work."""
     if str(device).startswith("cuda"):
         torch.cuda.synchronize()
 
 
 def peak_mib(call: Callable[[], object], device="cpu") -> float:
-    """The most memory that a call holds beyond what was held before it, in MiB.
+    """The peak memory of a call beyond the memory held before it, in MiB.
 
-    On CUDA as its allocator counts it; on the CPU the resident set of this process.
+    On CUDA that of torch's allocator, on the CPU the resident set of this process.
     """
     gc.collect()
     if str(device).startswith("cuda"):
@@ -69,15 +71,15 @@ def peak_mib(call: Callable[[], object], device="cpu") -> float:
         before = torch.cuda.memory_allocated()
         call()
         return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
-    _give_back_freed_memory()
+    _trim_heap()
     before = psutil.Process().memory_info().rss / 2**20
     with PeakMemory() as memory:
         call()
     return round(max(memory.mib - before, 0.0), 1)
 
 
-def _give_back_freed_memory() -> None:
-    """Else a call could take what an earlier one freed, and seem to need nothing."""
+def _trim_heap() -> None:
+    """Return freed memory to the system, so that a call cannot reuse it without being measured."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # musl has no malloc_trim
             ctypes.CDLL(None).malloc_trim(0)

@@ -1,11 +1,10 @@
-"""What each operation needs at least: bytes to and from memory, and floating-point operations.
+"""The least bytes to and from memory, and floating-point operations, that an operation needs.
 
 Forward and backward together, for float32 in three dimensions. Bytes are compulsory traffic: each
-array that an operation is given, keeps or returns crosses once a pass, as if everything between
-stayed in the cache. Operations are those of the formulas, additions and products alike; a sine
-counts as one. A version may do more of both (recompute, or count a hat's weight where a lookup
-would do), so a rate that is computed from these numbers says how near the *task* is to the
-machine's limits.
+array that an operation reads, saves or returns is transferred once per pass, as if everything else
+stayed in the cache. Operations are the additions and products of the formulas; a sine counts as
+one. An implementation may do more of both, for example recompute. A rate computed from these
+numbers therefore compares the task, not the implementation, with the limits of the machine.
 """
 
 from __future__ import annotations
@@ -24,25 +23,26 @@ class Count:
 
     @property
     def intensity(self) -> float:
-        """Operations a byte: what decides whether memory or arithmetic is the limit."""
+        """Operations per byte, which decides whether memory or arithmetic is the limit."""
         return self.flops / self.bytes
 
     def seconds(self, bandwidth: float, rate: float) -> float:
-        """The least time on a machine: bandwidth in bytes a second, rate in operations a second."""
+        """The least seconds on a machine. bandwidth: bytes per second. rate: flops per second."""
         return max(self.bytes / bandwidth, self.flops / rate)
 
 
-#: The two neighbours of a coordinate, and how much each counts, on three axes.
+#: The two neighbours of a coordinate and their weights, on three axes.
 WEIGHTS = 3 * 4
-#: One linear interpolation among eight neighbours: seven times a p + b q.
+#: One trilinear interpolation among eight neighbours: seven times a p + b q.
 LOOKUP = 7 * 3
 
 
 def pull(voxels: int) -> Count:
-    """image(x + u(x)) of one channel; the gradient goes to u alone, as for the moving image.
+    """image(x + u(x)) of one channel, with the gradient of u alone, as for the moving image.
 
-    Forward reads image and u, writes the result; backward reads them and the gradient, writes
-    three components. The slopes along three axes share interpolations: 12, 10, 10 and 22.
+    Forward reads image and u and writes the result. Backward reads image, u and the gradient of the
+    result and writes the three components of the gradient of u. The derivatives along three axes
+    share interpolations: 12, 10, 10 and 22 operations.
     """
     floats = (1 + 3 + 1) + (1 + 3 + 1 + 3)
     flops = (WEIGHTS + LOOKUP) + (WEIGHTS + 12 + 10 + 10 + 22)
@@ -50,10 +50,10 @@ def pull(voxels: int) -> Count:
 
 
 def squaring(voxels: int, steps: int) -> Count:
-    """All squarings u(x) + u(x + u(x)), kept for the backward pass, and their adjoints.
+    """All squarings u(x) + u(x + u(x)), saved for the backward pass, and their adjoints.
 
-    An adjoint reads u and the gradient and writes another; it needs the slopes of three
-    components, and adds three gradients to eight neighbours each.
+    An adjoint reads u and a gradient and writes a gradient. It computes the derivatives of three
+    components and adds three gradients to eight neighbours each.
     """
     forward = WEIGHTS + 3 * LOOKUP + 3
     adjoint = WEIGHTS + 3 * 54 + 6 + 12 + 3 * 8 * 2 + 3
@@ -61,9 +61,9 @@ def squaring(voxels: int, steps: int) -> Count:
 
 
 def local_ncc(voxels: int, window: int) -> Count:
-    """Separable window sums of three images, the correlation, and three sums of its slopes.
+    """Separable window sums of three images, the correlation, and three sums for its derivative.
 
-    Reads two images and two statistics, writes the gradient, which is then scaled.
+    Reads two images and two statistics and writes the gradient, which is then scaled.
     """
     sums = 3 * 3 * (window - 1)
     flops = (2 + sums + 12) + (11 + sums + 5 + 1)
@@ -71,9 +71,9 @@ def local_ncc(voxels: int, window: int) -> Count:
 
 
 def penalties(voxels: int) -> Count:
-    """Jacobian determinant, its margin, folds and smoothness of a field.
+    """Jacobian determinant, its margin, folds and smoothness of a displacement.
 
-    Backward computes the determinant again; cells below the margin are few and not counted.
+    Backward recomputes the determinant. Cells below the margin are few and are not counted.
     """
     forward = 12 + 14 + 4 + 18
     backward = 12 + 14 + 1 + 54
@@ -81,13 +81,13 @@ def penalties(voxels: int) -> Count:
 
 
 def siren(points: int, width: int, depth: int) -> Count:
-    """A network of sine layers, (points, 3) to (points, 3); sines and cosines are kept.
+    """A network of sine layers, (points, 3) to (points, 3); sines and cosines are saved.
 
-    Products of matrices: forward, gradients of weights, and of the inputs of all layers but the
-    first.
+    The matrix products are those of the forward pass, of the gradients of the weights, and of the
+    gradients of the inputs of all layers but the first.
     """
     first, hidden, last = 3 * width, (depth - 1) * width**2, 3 * width
-    multiplied = 3 * (first + hidden + last) - first
+    products = 3 * (first + hidden + last) - first
     units = width * depth
-    sines = 3 * units  # sine, cosine, and the product with the latter
-    return Count(FLOAT * (12 + 2 * 2 * units) * points, (2 * multiplied + sines) * points)
+    sines = 3 * units  # sine, cosine, and the product with the cosine
+    return Count(FLOAT * (12 + 2 * 2 * units) * points, (2 * products + sines) * points)

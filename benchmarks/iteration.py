@@ -1,7 +1,7 @@
 """Whole iterations of one level: `python -m benchmarks.iteration '{"setting": ..., ...}'`.
 
-Prints one JSON object: the fastest iteration's seconds, peak memory, and the memory predicted. A
-process has one backend, so that its peak is its own.
+Prints one JSON object: the seconds of the fastest iteration, the peak memory and the predicted
+memory. A process measures one backend, so that the peak memory is that backend's.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import time
 
 import torch
 
-from benchmarks.clock import Times, peak_mib, wait
-from benchmarks.operations import DEPTH, HEAD, STEP, WIDTH, smooth
+from benchmarks.clock import Times, peak_mib, synchronise
+from benchmarks.operations import DEPTH, STEP, WIDTH, shape_at, smooth_noise
 from nevf_lite import kernels
 from nevf_lite.config import Config, Level, preset
-from nevf_lite.memory import predict_memory
 from nevf_lite.optimise import fit
+from nevf_lite.registration.memory import predict_memory
 
-#: Iterations that are timed, after one that fills caches.
+#: Number of iterations that are timed at each spacing in mm, after one that fills caches.
 TIMED = {4: 10, 2: 5, 1: 2}
 
 
 def config_of(setting: str, iterations: int) -> Config:
-    """One level of a setting: "default", its finest, or "siren", 128 wide at L = 3."""
+    """A config of one level: the finest of "default", or a SIREN of width 128 at L = 3."""
     if setting == "default":
         last = preset("default").levels[-1]
         level = Level(1, iterations, last.step, last.lr, last.window)
@@ -43,25 +43,25 @@ def main(
     threads: int = 1,
     shape: tuple[int, ...] | None = None,
 ) -> dict:
-    """Seconds of an iteration on two smooth images; shape: of them, by default a head's."""
+    """Measure iterations on two smooth images. shape: of the images, by default that of a head."""
     torch.set_num_threads(threads)
-    shape = tuple(shape or (max(2, round(n / spacing)) for n in HEAD))
+    shape = tuple(shape or shape_at(spacing))
     config = config_of(setting, 1 + TIMED.get(int(spacing), 3))
-    common = smooth(1, shape, 8, 0, device)
+    common = smooth_noise(1, shape, 8, 0, device)
     fixed = (0.5 + 0.1 * common).clamp(0, 1)
-    moving = (0.5 + 0.1 * common + 0.05 * smooth(1, shape, 8, 1, device)).clamp(0, 1)
-    times, moments = Times(), []
+    moving = (0.5 + 0.1 * common + 0.05 * smooth_noise(1, shape, 8, 1, device)).clamp(0, 1)
+    times, timestamps = Times(), []
 
-    def moment(_: dict) -> None:
-        wait(device)
-        moments.append((time.perf_counter(), time.process_time()))
+    def add_timestamp(_: dict) -> None:
+        synchronise(device)
+        timestamps.append((time.perf_counter(), time.process_time()))
 
-    small = smooth(1, (12, 12, 12), 4, 0, device)
+    small = smooth_noise(1, (12, 12, 12), 4, 0, device)
     with kernels.backend(backend):
-        fit(small, small, config_of(setting, 1))  # compiling and loading take memory too
-        peak = peak_mib(lambda: fit(fixed, moving, config, callback=moment), device)
+        fit(small, small, config_of(setting, 1))  # so that the peak is without compilation
+        peak = peak_mib(lambda: fit(fixed, moving, config, callback=add_timestamp), device)
         predicted = predict_memory(config, shape, device)
-    for before, after in zip(moments, moments[1:], strict=False):
+    for before, after in zip(timestamps, timestamps[1:], strict=False):
         times.add(after[0] - before[0], after[1] - before[1])
     return {
         "case": f"iteration {setting} {spacing:g} mm",

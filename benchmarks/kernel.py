@@ -1,20 +1,23 @@
-"""One operation at one size by every backend: `python -m benchmarks.kernel '{"operation": ...}'`.
+"""One operation at one size on every backend: `python -m benchmarks.kernel '{"operation": ...}'`.
 
-Prints one JSON list of cases. All backends take turns in one process; ratios are to plain torch.
+Prints a JSON list of measurements. All backends take turns in one process; ratios are to plain
+torch.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 
 import torch
 
-from benchmarks.clock import compare, peak_mib
+from benchmarks.clock import Times, peak_mib, time_in_turn
 from benchmarks.operations import OPERATIONS, Task, shape_at
 from nevf_lite import kernels
+from nevf_lite.kernels.memory import keep_freed_memory
 
-#: The backend that "auto" takes for a device.
+#: The backend that "auto" selects for a type of device.
 FAST = {"cpu": "numba", "cuda": "triton"}
 
 
@@ -26,27 +29,27 @@ def main(
     budget: float = 3.0,
     compiled: bool = True,
 ) -> list[dict]:
-    """Cases of one operation: plain torch first, then the fast backend, then torch.compile."""
+    """Measure one operation with plain torch, the fast backend and torch.compile, in this order."""
     torch.set_num_threads(threads)
-    kernels.keep_freed_memory()  # as in the method, so for every backend alike
+    keep_freed_memory()  # as `fit` does, for every backend
     shape = shape_at(spacing)
     task = OPERATIONS[operation](shape, device)
-    calls = {"torch": lambda: _with("torch", task)}
+    calls = {"torch": lambda: _run_with("torch", task)}
     notes = {}
     fast = FAST.get(device.partition(":")[0])
     try:
         kernels.check_backend(fast)
-        calls[fast] = lambda: _with(fast, task)
+        calls[fast] = lambda: _run_with(fast, task)
     except ValueError as error:
         notes[fast] = str(error)
     if compiled:
-        call, notes["torch.compile"] = _compiled(task)
+        call, notes["torch.compile"] = _compile(task)
         if call is not None:
             calls["torch.compile"] = call
     for call in calls.values():
-        call()  # compiling takes memory too
+        call()  # compile, so that the peak is without compilation
     peaks = {name: peak_mib(call, device) for name, call in calls.items()}
-    times = compare(calls, budget, device)
+    times = time_in_turn(calls, budget, device)
     common = {
         "case": f"{operation} {spacing:g} mm",
         "kind": "kernel",
@@ -59,15 +62,16 @@ def main(
         "bytes": task.count.bytes,
         "flops": task.count.flops,
     }
-    cases = []
+    measurements = []
     for name in [*calls, *(n for n in notes if n not in calls)]:
-        case = {**common, "backend": name, **rates(times.get(name), times["torch"])}
-        cases.append({**case, "peak_mib": peaks.get(name), "note": notes.get(name, "")})
-    return cases
+        timings = timing_columns(times.get(name), times["torch"])
+        memory = {"peak_mib": peaks.get(name), "note": notes.get(name, "")}
+        measurements.append({**common, "backend": name, **timings, **memory})
+    return measurements
 
 
-def rates(times, reference) -> dict:
-    """seconds, reference_seconds and ratio, on the clock and on the processor; None: not run."""
+def timing_columns(times: Times | None, reference: Times) -> dict:
+    """Wall and processor seconds and their ratios to a reference; None for calls that failed."""
     keys = ("seconds", "reference_seconds", "ratio", "cpu_seconds", "cpu_ratio")
     if times is None:
         return dict.fromkeys(keys) | {"reference_seconds": round(reference.wall, 6)}
@@ -76,13 +80,13 @@ def rates(times, reference) -> dict:
     return dict(zip(keys, (float(f"{value:.4g}") for value in values), strict=True))
 
 
-def _with(backend: str, task: Task) -> None:
+def _run_with(backend: str, task: Task) -> None:
     with kernels.backend(backend):
         task()
 
 
-def _compiled(task: Task):
-    """A call through torch.compile and "", or None and why there is none."""
+def _compile(task: Task) -> tuple[Callable[[], None] | None, str]:
+    """A call through torch.compile and "", or None and the reason why it fails."""
     forward = torch.compile(task.forward, dynamic=False)
 
     def call() -> None:
@@ -91,7 +95,7 @@ def _compiled(task: Task):
 
     try:
         call()
-    except Exception as error:  # the compiler's errors are of many kinds, and none is ours
+    except Exception as error:  # a compiler raises errors of many types
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return None, f"torch.compile: {type(error).__name__}: {(lines or [''])[0]}"[:200]
     return call, ""

@@ -1,7 +1,7 @@
-"""A whole registration against its peers at equal threads: Dice against seconds.
+"""A whole registration and those of other tools, with equal threads: Dice and seconds.
 
-The pair is of the train split, trt02 <- trt01. Each peer has the settings of the book's own studies
-(`book/results/*.yml`), each method a process of its own, and all one scorer, at 1 mm.
+The pair is trt02 <- trt01 of the train split. Each tool has the settings of the book's studies
+(`book/results/*.yml`) and runs in a process of its own. All are scored alike, at 1 mm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nevf_lite.study.process import run_jobs
 
 RESULTS = Path(__file__).parents[1] / "book" / "results"
 PAIR = PairSpec("mindboggle", "trt02", "trt01")
-#: The study that has a method's settings, and its label there; the first is the reference.
+#: The study with the settings of a method, and its label there. The first is the reference.
 PEERS = (
     ("tables", "SyN [40,20,0]"),
     ("tables", "greedy"),
@@ -27,53 +27,52 @@ PEERS = (
     ("tables", "NiftyReg, 5 mm grid"),
     ("trajectories", "DIPY [100,100,25]"),
 )
-#: What takes most of an hour.
+#: Settings that take most of an hour.
 LONG = (("tables", "SyN [80,60,40]"), ("tables", "NiftyReg [5,1000]"))
-#: NeVF is scored every so many iterations, with the clock stopped.
-EVERY = 10
+#: Iterations of NeVF between two scores, for which the clock is stopped.
+TRAJECTORY = 10
 
 
 def methods(threads: int, long: bool = False) -> list[MethodSpec]:
-    """The peers and NeVF's default, each with that many threads; ValueError for a lost label."""
-    found = []
+    """The other tools and NeVF's default; ValueError for a label that a study does not have."""
+    specs = []
     for study, label in (*PEERS, *(LONG if long else ())):
-        known = {m.label: m for m in Study.from_yaml(RESULTS / f"{study}.yml").methods}
-        if label not in known:
+        by_label = {m.label: m for m in Study.from_yaml(RESULTS / f"{study}.yml").methods}
+        if label not in by_label:
             raise ValueError(f"{study}.yml: no method with the label {label!r}")
-        found.append(replace(known[label], threads=threads))
-    # 1 mm is what the preset takes by itself for a head
-    found.insert(1, MethodSpec("nevf", "NeVF", 1, threads, 0, EVERY))
-    return found
+        specs.append(replace(by_label[label], threads=threads))
+    # 1 mm is what the preset chooses for a head
+    specs.insert(1, MethodSpec("nevf", "NeVF", 1, threads, 0, TRAJECTORY))
+    return specs
 
 
-def missing() -> str:
-    """Why there is no registration to time; empty where there is."""
+def missing_data() -> str:
+    """The reason why the pair cannot be loaded; empty if it can."""
     from nevf_lite.data import available
 
-    if any(found.dataset.name == PAIR.dataset and found.here for found in available()):
+    if any(d.dataset.name == PAIR.dataset and d.available for d in available()):
         return ""
     return f"no {PAIR.dataset} here: set NEVF_DATA to time whole registrations"
 
 
-def cases(threads: int = 1, long: bool = False) -> Iterator[dict]:
-    """One case a method, as it comes; seconds are against SyN's."""
+def measurements(threads: int = 1, long: bool = False) -> Iterator[dict]:
+    """One measurement per method, each as soon as it is made; ratios are to the seconds of SyN."""
     reference = None
     for method in methods(threads, long):
         row = _run(method)
         if reference is None:
             reference = row
-        yield _case(method, row, reference)
+        yield _measurement(method, row, reference)
 
 
 def _run(method: MethodSpec) -> dict:
-    lacks = find_method(method.method).missing
-    if lacks:
-        return {"status": "failed", "reason": lacks}
+    if missing := find_method(method.method).missing:
+        return {"status": "failed", "reason": missing}
     (row,) = run_jobs([Job("benchmarks", PAIR, method)])
     return row
 
 
-def _case(method: MethodSpec, row: dict, reference: dict) -> dict:
+def _measurement(method: MethodSpec, row: dict, reference: dict) -> dict:
     def ratio(key: str) -> float | None:
         if row.get(key) is None or reference.get(key) is None:
             return None

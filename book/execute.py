@@ -1,8 +1,8 @@
-"""Run chapters from clean kernels and store what they show: python book/execute.py [PATH ...]
+"""Run chapters in new kernels and store their outputs: python book/execute.py [PATH ...]
 
-Each notebook is given the common setup cell and executed in an empty folder, as a reader would. It
-is written back only if every cell ran: with its outputs, without widget state, and with metadata
-that does not depend on the machine. Without arguments all of notebooks/ is run.
+Each notebook gets the common setup cell and is executed in an empty folder. It is written back only
+if every cell ran: with its outputs, without widget state, and with metadata that does not depend on
+the machine. Without arguments every notebook of notebooks/ is run.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ def execute(path: Path, timeout: int = 1800) -> float:
         client = NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": folder}})
         client.execute()
     seconds = time.perf_counter() - started
-    settle(notebook)
+    normalise(notebook)
     nbformat.write(notebook, path)
     return seconds
 
 
-def settle(notebook: nbformat.NotebookNode) -> None:
-    """Leave nothing in a notebook that another run on another machine would not put there."""
+def normalise(notebook: nbformat.NotebookNode) -> None:
+    """Remove what differs between runs and machines: metadata, ids, widgets and progress bars."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         if cell.cell_type != "code":
             continue
         cell.metadata.pop("execution", None)
-        kept = []
+        outputs = []
         for output in cell.outputs:
             data = output.get("data", {})
             if WIDGET in data:
-                continue  # a live panel: without a kernel there is nothing to show
+                continue  # a live panel, which needs a kernel
             if output.output_type == "stream" and output.name == "stderr":
                 continue  # progress bars
-            kept.append(output)
-        cell.outputs = kept
+            outputs.append(output)
+        cell.outputs = outputs
 
 
 def main() -> int:

@@ -1,10 +1,10 @@
-"""Writes book/_static/playground_slice.js: the brain slice of the playground, 160 x 192 at 1 mm.
+"""Write book/_static/playground_slice.js: the brain slice of the playground, 160 x 192 at 1 mm.
 
     python book/playground_asset.py
 
-It is a data URI in a script, since a page opened as a file may not read the pixels of another file.
-The slice is the moving image of the simulated pair: the ICBM-152 template that nilearn carries, so
-no download and no person's scan.
+The slice is a data URI in a script, because a page opened as a file may not read the pixels of
+another file. It is the moving image of the simulated pair, the ICBM-152 template that comes with
+nilearn, so it needs no download and is not the scan of a person.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     values = np.asarray(pair.moving.dataobj)
     brain = np.asarray(pair.moving_mask.dataobj) > 0
     grey = np.where(brain, 1 + np.clip(values, 0, 1) * 254, 0)  # 0 is outside the brain
-    # RAS to rows of a picture: axis 0 to the right, axis 1 up
+    # RAS to the rows of a picture: axis 0 runs right, axis 1 runs up
     picture = Image.fromarray(np.rint(grey.T[::-1]).astype(np.uint8))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)

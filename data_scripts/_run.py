@@ -1,4 +1,4 @@
-"""What the scripts beside this file share: options, consent, and one line for an error.
+"""The command line of the scripts in this folder: options, consent, and errors as one line.
 
 `nevf data fetch NAME` and `nevf data prepare NAME` do the same.
 """
@@ -15,7 +15,7 @@ from nevf_lite.data.prepare import prepare
 
 
 def run_fetch(name: str) -> None:
-    """Show what would come and on whose terms, ask, and fetch it into the cache."""
+    """Show sizes and terms of a dataset, ask for consent, and fetch it into the cache."""
     parser = argparse.ArgumentParser(description=f"Fetch {name} from its owner.")
     parser.add_argument("--yes", action="store_true", help="agree to size and licence beforehand")
     parser.add_argument("--url", help="another address of the same file")
@@ -28,26 +28,26 @@ def run_fetch(name: str) -> None:
         print(plan)
         return options.yes or input("Fetch it on these terms? [y/N] ").strip().lower() == "y"
 
-    _end(lambda: fetch(name, confirm=confirm, url=options.url, trust=options.trust))
+    _run(lambda: fetch(name, confirm=confirm, url=options.url, trust=options.trust))
 
 
 def run_prepare(name: str) -> None:
-    """Make what was fetched ready for load_pair."""
+    """Convert a fetched dataset for load_pair."""
     parser = argparse.ArgumentParser(description=f"Prepare {name} as the paper did.")
     parser.add_argument("--archive", help="the archive, if it was downloaded by other means")
     parser.add_argument(
         "--own-affine",
         action="store_true",
-        help="Mindboggle: align to the ICBM-152 template here, not with the owners' affine",
+        help="Mindboggle: compute the affine to the ICBM-152 template, not the published one",
     )
     options = parser.parse_args()
-    _end(lambda: prepare(name, archive=options.archive, own_affine=options.own_affine))
+    _run(lambda: prepare(name, archive=options.archive, own_affine=options.own_affine))
 
 
-def _end(work: Callable[[], list[Path]]) -> None:
-    """Do the work and leave with status 0, or 2 and one line."""
+def _run(command: Callable[[], list[Path]]) -> None:
+    """Run a command and print the paths it returns; an error is one line and exit status 2."""
     try:
-        paths = work()
+        paths = command()
     except (OSError, ValueError) as error:
         _fail(error)
     except KeyboardInterrupt:

@@ -1,11 +1,11 @@
 """Train the small VoxelMorph and SYMNet that come with the package, on the `train` split.
 
-    python data_scripts/train_networks.py voxelmorph             # train; run again to go on
+    python data_scripts/train_networks.py voxelmorph             # train; run again to resume
     python data_scripts/train_networks.py voxelmorph --export    # score, write weights and record
 
-Images only, at 2 mm, in the MNI box of the OASIS set (NEVF_DATA); labels serve the scores at the
-end, on four pairs of the same split. On one core a step takes about 1 s (VoxelMorph) and 2 s
-(SYMNet). The checkpoint is written every 50 steps.
+Training uses the images of the OASIS set (NEVF_DATA) at 2 mm, in the MNI box, without labels. The
+labels of four pairs of the same split are used for the final scores. On one core a step takes about
+1 s (VoxelMorph) and 2 s (SYMNet). The checkpoint is written every 50 steps.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from tqdm import tqdm
 from nevf_lite.data import TRAIN, load_pair
 from nevf_lite.data.catalogue import cache_folder
 from nevf_lite.descent import NonFiniteLoss
-from nevf_lite.files import atomic
-from nevf_lite.metrics import folds, mean_dice
 from nevf_lite.networks.base import Network, NetworkFrame, Objective
 from nevf_lite.networks.lattice import lattice_over, onto_lattice
 from nevf_lite.networks.prediction import predict
@@ -33,31 +31,35 @@ from nevf_lite.networks.symnet_net import SYMNet
 from nevf_lite.networks.training import Training, train
 from nevf_lite.networks.voxelmorph_net import VoxelMorph
 from nevf_lite.networks.weights import SMALL, load_network, save_network
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.scans.files import atomic
+from nevf_lite.scans.space import Grid
+from nevf_lite.scores.deformation import folds
+from nevf_lite.scores.metrics import mean_dice
+from nevf_lite.transforms.transform import Transform
 
 FRAME = NetworkFrame(orientation="RAS", spacing=2.0)
-#: The papers train for tens of thousands of steps at 1e-4. In so few steps that rate hardly leaves
-#: the identity, so ours is ten times as high and falls to a tenth along a cosine.
+#: Settings of the NeVF paper (section 3.3), for the record. In the few steps of RUNS a
+#: learning rate of 1e-4 stays near the identity. The rate of RUNS is ten times as high and falls
+#: to a tenth along a cosine.
 PAPER = {"lr": 1e-4, "smooth": 4.0, "jacobian": 100.0, "magnitude": 0.001}
 RUNS = {"voxelmorph": Training(steps=800, lr=1e-3), "symnet": Training(steps=900, lr=1e-3)}
-#: Fixed and moving subjects that the finished networks are scored on; all were trained on.
+#: Fixed and moving subjects for the scores of the trained networks; all are in the training set.
 PAIRS = (("1001", "1000"), ("1004", "1003"), ("1101", "1007"), ("1113", "1110"))
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000  # of a weights file in the package
 
 
 def new_network(name: str) -> Network:
-    """The small networks: half the channels of the published ones, or a little more."""
+    """A small network, with half of the published network's channels or slightly more."""
     if name == "voxelmorph":
-        # 1.0 is VoxelMorph's own weight for local NCC. The 4.0 of the paper belongs to SYMNet's
-        # loss, which has three similarities, and velocities half as long.
+        # 1.0 is VoxelMorph's own weight for local NCC. The NeVF paper trains both networks with
+        # 4.0 (section 3.3).
         loss = Objective(window=9, smooth=1.0)
         return VoxelMorph((8, 16, 16, 16), (16, 16, 16, 16, 16, 8, 8), frame=FRAME, objective=loss)
     return SYMNet(4, reach=50.0, frame=FRAME)
 
 
 def training_images(network: Network) -> dict[str, torch.Tensor]:
-    """The 13 people of the OASIS `train` split on the network's lattice: subject to image."""
+    """The 13 images of the OASIS `train` split on the network's lattice, by subject."""
     images = {}
     subjects = TRAIN["oasis"]
     for fixed, moving in zip(subjects, (*subjects[1:], subjects[0]), strict=True):
@@ -66,16 +68,16 @@ def training_images(network: Network) -> dict[str, torch.Tensor]:
 
 
 def on_lattice(network: Network, image: nib.Nifti1Image) -> torch.Tensor:
-    """(1, 1, *shape): as `networks.predict` shows an image to the network."""
+    """An image on the network's lattice, (1, 1, *shape), as `networks.predict` samples it."""
     return onto_lattice(image, lattice_over(Grid.of(image), network.frame, network.stride))
 
 
 def run(name: str, training: Training, checkpoint: Path) -> tuple[Network, dict]:
-    """Train, or go on training, up to the number of steps; returns the network and the record."""
+    """Train a network, from its checkpoint if there is one; returns the network and its record."""
     torch.manual_seed(training.seed)
     network = new_network(name).to(memory_format=torch.channels_last_3d)  # 1.5 times as fast
     images = training_images(network)
-    print(f"{name}: {len(images)} people, {training}", flush=True)
+    print(f"{name}: {len(images)} subjects, {training}", flush=True)
     with tqdm(total=training.steps, mininterval=60, unit="step") as bar:
 
         def show(record: dict) -> None:
@@ -88,14 +90,14 @@ def run(name: str, training: Training, checkpoint: Path) -> tuple[Network, dict]
 
 
 def export(name: str, network: Network, record: dict) -> None:
-    """Score on pairs of the `train` split and write weights and record into the package."""
+    """Score a network on PAIRS and write its weights and its record into the package."""
     path = SMALL[name]
     save_network(network, path, record, half=True)
     record = {**record, "paper": PAPER, "commit": _commit()}
     record["scores"] = score(load_network(name, path))
     save_network(network, path, record, half=True)
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, wanted at most {MOST_BYTES}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes, wanted at most {MAX_BYTES}")
     with atomic(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     for row in record["scores"]["pairs"]:
@@ -104,17 +106,17 @@ def export(name: str, network: Network, record: dict) -> None:
 
 
 def score(network: Network) -> dict:
-    """Dice of the 35 structures at 1 mm and folds, of PAIRS one by one and in the mean."""
+    """Dice of the 35 structures at 1 mm, folds and seconds, for each of PAIRS and their mean."""
     rows = []
     for fixed, moving in PAIRS:
         pair = load_pair("oasis", fixed, moving)
         started = time.perf_counter()
-        found = predict(network, pair.fixed, pair.moving)
+        transform = predict(network, pair.fixed, pair.moving)
         seconds = time.perf_counter() - started
-        still = Transform.identity(found.fixed, found.moving)
+        identity = Transform.identity(transform.fixed, transform.moving)
         before, after = (
             mean_dice(pair.fixed_labels, t.warp_labels(pair.moving_labels), pair.protocol)
-            for t in (still, found)
+            for t in (identity, transform)
         )
         rows.append(
             {
@@ -122,20 +124,20 @@ def score(network: Network) -> dict:
                 "moving": moving,
                 "dice_before": round(before, 4),
                 "dice_after": round(after, 4),
-                "folds_percent": round(100 * folds(found.voxel_displacement()).forward, 4),
+                "folds_percent": round(100 * folds(transform.voxel_displacement()).forward, 4),
                 "seconds": round(seconds, 1),
             }
         )
-    numbers = [key for key in rows[0] if key not in ("fixed", "moving")]
-    mean = {key: round(sum(row[key] for row in rows) / len(rows), 4) for key in numbers}
+    columns = [key for key in rows[0] if key not in ("fixed", "moving")]
+    mean = {key: round(sum(row[key] for row in rows) / len(rows), 4) for key in columns}
     return {"pairs": rows, "mean": mean}
 
 
 def _commit() -> str:
-    """The commit this runs from, "unknown" outside a repository."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of the repository that holds this script; "unknown" outside a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -143,7 +145,7 @@ def _commit() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("network", choices=sorted(RUNS))
-    parser.add_argument("--steps", type=int, help="pairs seen; part of the learning rate's course")
+    parser.add_argument("--steps", type=int, help="one pair each; the rate decays over them")
     parser.add_argument("--lr", type=float, help="Adam's learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

@@ -3,8 +3,10 @@
     from nevf_lite import register
     result = register("fixed.nii.gz", "moving.nii.gz")
 
-The method itself is in `grid`, `warp`, `fields`, `integrate`, `losses`, `config`, `descent` and
-`optimise`, in this order; what deals with files and millimetres in `registration` and `transform`.
+The method is eight files, in this order: `grid`, `warp`, `fields`, `integrate`, `losses`, `config`,
+`descent`, `optimise`. They need torch alone and work in voxels. Everything else is in rooms whose
+names say what they do: `scans`, `transforms`, `scores`, `data`, `viz`, `registration`, `networks`,
+`study`, `cli`.
 """
 
 from __future__ import annotations
@@ -13,31 +15,38 @@ import importlib
 import os
 from importlib.metadata import PackageNotFoundError, version
 
-# Read by OpenMP when torch is loaded. By default its idle threads spin, which takes the cores from
-# the threads of our own kernels: an iteration on two busy cores takes three times as long.
+# OpenMP reads this when torch is loaded. By default its idle threads spin and take the cores from
+# the threads of the package's own kernels: an iteration on two busy cores takes three times longer.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     __version__ = version("nevf-lite")
-except PackageNotFoundError:  # run from a checkout that was never installed
+except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0+unknown"
 
-#: What a user imports from here, and where it lives; loaded when it is first asked for.
-_PUBLIC = {
-    "Config": "config",
-    "Grid": "space",
-    "Level": "config",
-    "PRESETS": "config",
-    "Registration": "registration",
-    "Transform": "transform",
-    "load_pair": "data",
-    "register": "registration",
-    "register_many": "registration",
+#: The names that can be imported from here, by module. A module is loaded at the first use of one
+#: of its names.
+_EXPORTS = {
+    "config": ("PRESETS", "Config", "Level", "preset"),
+    "data": ("load_pair",),
+    "fields": ("FeatureField", "SirenField", "VelocityField", "VoxelField"),
+    "integrate": ("compose", "integrate_ode", "jacobian_determinant", "scaling_and_squaring"),
+    "losses": ("MIND", "MSE", "NMI", "GlobalNCC", "LocalNCC", "jacobian_penalty", "smoothness"),
+    "optimise": ("Fit", "deformation", "fit"),
+    "registration.register": ("register", "register_many"),
+    "registration.result": ("Registration",),
+    "scans.space": ("Grid",),
+    "transforms.transform": ("Transform",),
 }
-__all__ = ["__version__", *sorted(_PUBLIC)]
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+__all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str):
-    if name not in _PUBLIC:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'nevf_lite' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"nevf_lite.{_PUBLIC[name]}"), name)
+    return getattr(importlib.import_module(f"nevf_lite.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

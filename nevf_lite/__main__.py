@@ -1,4 +1,4 @@
-"""`python -m nevf_lite` is `nevf`."""
+"""`python -m nevf_lite` runs the command line `nevf`."""
 
 from nevf_lite.cli import main
 

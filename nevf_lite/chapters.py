@@ -1,4 +1,4 @@
-"""What every chapter of the book starts with: one profile, one seed, and the brains it looks at.
+"""The start of every chapter of the book: its profile, its seed and its pair of brain images.
 
 from nevf_lite.chapters import begin
 profile = begin()
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nevf_lite import __version__
 from nevf_lite.data import Pair, available, load_pair
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,9 +31,10 @@ PROFILES = ("fast", "full")
 
 @dataclass(frozen=True)
 class Profile:
-    """How long a chapter may take: "fast", a minute on one core, or "full", as long as it wants.
+    """How long a chapter may run: "fast", a minute on one core, or "full", without a limit.
 
-    machine: what makes the outputs, in words. A notebook shows it as the one line that says so.
+    name: "fast" or "full". machine: the processor and the version that make the outputs, in words.
+    A notebook shows the profile as one line of text.
     """
 
     name: str
@@ -56,46 +57,49 @@ class Profile:
 def begin(seed: int = 0) -> Profile:
     """Set the seed and read the profile from the environment variable NEVF_PROFILE.
 
-    Raises ValueError for a profile that is none of "fast" (the default) and "full".
+    seed: for torch. Raises ValueError for a profile other than "fast" (the default) and "full".
     """
     name = os.environ.get("NEVF_PROFILE", "fast")
     if name not in PROFILES:
         raise ValueError(f"NEVF_PROFILE: wanted one of {', '.join(PROFILES)}, got {name!r}")
     torch.manual_seed(seed)
-    place = "a GPU" if torch.cuda.is_available() else platform.machine()
+    processor = "a GPU" if torch.cuda.is_available() else platform.machine()
     threads = torch.get_num_threads()
     cores = f"{threads} core{'s' if threads > 1 else ''}"
-    return Profile(name, f"{cores} of {place}, with nevf_lite {__version__}")
+    return Profile(name, f"{cores} of {processor}, with nevf_lite {__version__}")
 
 
 def slices(spacing: float | None = 1.5) -> Pair:
-    """Two 2-D slices: of real brains where the data are at hand, of simulated ones otherwise.
+    """Two 2-D slices: of real brains if the dataset is on this machine, else simulated.
 
-    spacing: mm. They are cut to the box of both brains and 12 mm around it.
+    spacing: mm. The slices are cropped to the bounding box of both brains with a margin of 12 mm.
     """
-    name = "slices2d" if _have("slices2d") else "simulated"
-    return _cropped(load_pair(name, spacing=spacing, ndim=2), margin_mm=12.0)
+    name = "slices2d" if _is_available("slices2d") else "simulated"
+    return _crop(load_pair(name, spacing=spacing, ndim=2), margin_mm=12.0)
 
 
 def brains(spacing: float | None = None) -> Pair:
-    """Two brains in 3-D: the best real pair at hand, the simulated one otherwise."""
+    """Two brains in 3-D: the first real dataset on this machine, else the simulated pair.
+
+    spacing: mm; None for the dataset's own. The order is mindboggle, oasis, neurite, sample.
+    """
     for dataset in ("mindboggle", "oasis", "neurite", "sample"):
-        if _have(dataset):
+        if _is_available(dataset):
             return load_pair(dataset, spacing=spacing)
     return load_pair("simulated", spacing=spacing)
 
 
 def tensor(image: nib.Nifti1Image | np.ndarray) -> Tensor:
-    """The values of an image as the method wants them: (1, 1, *shape), float32."""
+    """The values of an image as the tensor of the method: (1, 1, *shape), float32."""
     values = np.asarray(getattr(image, "dataobj", image), dtype=np.float32)
     return torch.from_numpy(np.ascontiguousarray(values))[None, None]
 
 
 def results(name: str) -> pd.DataFrame:
-    """A table of the book: the rows of a study that took hours, or the paper's own figures.
+    """A table of the book: the rows of a long study, or the numbers published in the paper.
 
-    name: of a file in `book/results/`, without its ending. It is read from the checkout that this
-    package is used from; where there is none, as in Colab, from the repository.
+    name: of a file in `book/results/`, without its ending. It is read from the checkout that
+    contains this package. Without a checkout, as in Colab, it is read from the repository's URL.
     """
     import pandas as pd
 
@@ -107,24 +111,27 @@ def results(name: str) -> pd.DataFrame:
     return pd.read_csv(raw, dtype={"fixed": str, "moving": str})
 
 
-def _cropped(pair: Pair, margin_mm: float) -> Pair:
-    """The same pair without the empty rim; both images keep one common grid."""
+def _crop(pair: Pair, margin_mm: float) -> Pair:
+    """Crop a pair to the bounding box of both brains; the images keep a common grid.
+
+    margin_mm: kept around the box.
+    """
     brain = (np.asarray(pair.fixed_mask.dataobj) > 0) | (np.asarray(pair.moving_mask.dataobj) > 0)
     margin = np.ceil(margin_mm / np.array(Grid.of(pair.fixed).spacing)).astype(int)
-    inside = np.argwhere(brain)
-    low = np.maximum(inside.min(axis=0) - margin, 0)
-    high = np.minimum(inside.max(axis=0) + margin + 1, brain.shape)
+    voxels = np.argwhere(brain)
+    low = np.maximum(voxels.min(axis=0) - margin, 0)
+    high = np.minimum(voxels.max(axis=0) + margin + 1, brain.shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     shift = np.eye(4)
     shift[: len(low), 3] = low
 
-    def cut(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    def crop(image: nib.Nifti1Image) -> nib.Nifti1Image:
         return nib.Nifti1Image(np.asarray(image.dataobj)[box], image.affine @ shift)
 
-    images = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
-    cuts = {name: cut(getattr(pair, name)) for name in images}
-    return replace(pair, **cuts, truth=None if pair.truth is None else pair.truth[box])
+    names = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
+    cropped = {name: crop(getattr(pair, name)) for name in names}
+    return replace(pair, **cropped, truth=None if pair.truth is None else pair.truth[box])
 
 
-def _have(dataset: str) -> bool:
-    return any(found.dataset.name == dataset and found.here for found in available())
+def _is_available(name: str) -> bool:
+    return any(local.dataset.name == name and local.available for local in available())

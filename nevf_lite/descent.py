@@ -1,4 +1,4 @@
-"""Down one level: the steps of Adam, the best field on the way, and when to stop."""
+"""Adam on one level: the steps, the best field so far, and when to stop."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nevf_lite.kernels.capture import captured
 
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss became infinite or not a number; the message says what to change."""
+    """The loss became infinite or NaN; the message says what to change."""
 
 
 class Adam:
-    """Adam with the usual constants (Kingma and Ba 2015), the numbers of `torch.optim.Adam`.
+    """Adam with the usual constants (Kingma and Ba 2015); the same numbers as `torch.optim.Adam`.
 
-    That one imports torch's compiler when it is first used, which takes longer than all iterations
-    of the coarsest level. Here what changes from step to step are tensors: a CUDA graph repeats
-    everything else as it was recorded.
+    torch's own imports a compiler at its first use, which takes longer than all iterations of the
+    coarsest level. Here everything that changes from step to step is a tensor, so that a step can
+    be recorded as a CUDA graph. parameters: tensors with gradients.
     """
 
-    MEAN, SQUARE, EPS = 0.9, 0.999, 1e-8
+    BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters = parameters
@@ -35,29 +35,32 @@ class Adam:
         self.count = 0
         self.rate, self.root = (parameters[0].new_zeros(()) for _ in range(2))
 
-    def begin(self, rate: float) -> None:
-        """Before each step: its learning rate. This is not to be recorded."""
+    def begin_step(self, lr: float) -> None:
+        """Set the learning rate and the bias corrections of the next step.
+
+        Call it before each `step` and outside a CUDA graph, because it uses Python numbers.
+        """
         self.count += 1
-        self.rate.fill_(-rate / (1 - self.MEAN**self.count))
-        self.root.fill_(math.sqrt(1 - self.SQUARE**self.count))
+        self.rate.fill_(-lr / (1 - self.BETA1**self.count))
+        self.root.fill_(math.sqrt(1 - self.BETA2**self.count))
 
     @torch.no_grad()
-    def move(self) -> None:
-        """Move the parameters along their gradients."""
+    def step(self) -> None:
+        """Update the parameters from their gradients."""
         for p, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
-            mean.lerp_(p.grad, 1 - self.MEAN)
-            square.mul_(self.SQUARE).addcmul_(p.grad, p.grad, value=1 - self.SQUARE)
+            mean.lerp_(p.grad, 1 - self.BETA1)
+            square.mul_(self.BETA2).addcmul_(p.grad, p.grad, value=1 - self.BETA2)
             p.addcdiv_(mean * self.rate, (square.sqrt() / self.root).add_(self.EPS))
 
 
 class Descent:
     """Adam on one level of one pair, a step at a time.
 
-    field: what is fitted; its parameters that ask for gradients learn. evaluate: the field's loss,
-    dissimilarity and folded fraction, scalars on its device. `launch` asks for a step and `read`
-    gives its record, so that on a card several pairs work at the same time: each has a stream of
-    its own there, and its step is recorded as a CUDA graph, in which nothing waits for the CPU.
-    `close`, which must not be left out, leaves the field at its best loss.
+    field: the velocity field to fit; its parameters that require gradients are updated. evaluate:
+    returns the field's loss, dissimilarity and folded fraction, scalars on its device. `launch`
+    starts a step and `read` returns its record, so that several pairs can share a GPU: each has a
+    CUDA stream of its own, and its step is recorded as a CUDA graph, in which nothing waits for the
+    CPU. `close` must be called at the end; it leaves the field at its best loss.
     """
 
     def __init__(
@@ -68,93 +71,98 @@ class Descent:
         config: Config,
     ) -> None:
         self.field, self.evaluate, self.level, self.config = field, evaluate, level, config
-        self.learning = [p for p in field.parameters() if p.requires_grad]
-        first = self.learning[0]
+        self.parameters = [p for p in field.parameters() if p.requires_grad]
+        first = self.parameters[0]
         self.iteration = 0
-        self.mark, self.mark_at = math.inf, 0  # the loss that patience counts from
-        self.best = first.new_full((), math.inf)
-        self.kept = [p.detach().clone() for p in self.learning]
-        card = first.device.type == "cuda"
-        self.stream = torch.cuda.Stream(first.device) if card else None
-        if card:
+        # patience counts the iterations since the loss last fell by more than the tolerance
+        self.reference_loss, self.reference_iteration = math.inf, 0
+        self.best_loss = first.new_full((), math.inf)
+        self.best_parameters = [p.detach().clone() for p in self.parameters]
+        on_cuda = first.device.type == "cuda"
+        self.stream = torch.cuda.Stream(first.device) if on_cuda else None
+        if on_cuda:
             self.stream.wait_stream(torch.cuda.current_stream(first.device))
-        with self._aside():
-            self.adam = Adam(self.learning)
+        with self._on_stream():
+            self.adam = Adam(self.parameters)
         self.step = captured(self._step, device=first.device)
 
     @property
     def done(self) -> bool:
-        """All iterations are spent, or patience is."""
+        """Has the level used up its iterations or its patience?"""
         return (
             self.iteration >= self.level.iterations
-            or self.iteration - 1 - self.mark_at >= self.config.patience
+            or self.iteration - 1 - self.reference_iteration >= self.config.patience
         )
 
     def launch(self) -> None:
-        """Ask for the next step; on a card this does not wait for it."""
+        """Start the next step. On a GPU this does not wait for it."""
         progress = self.iteration / max(self.level.iterations, 1)
-        rate = self.level.lr * learning_rate_factor(progress, self.config.decay)
-        with self._aside():
-            self.adam.begin(rate)
-            self.numbers = self.step()
+        lr = self.level.lr * learning_rate_factor(progress, self.config.decay)
+        with self._on_stream():
+            self.adam.begin_step(lr)
+            self.scalars = self.step()
 
     def read(self) -> dict:
-        """Wait for the step: its iteration, loss, similarity (1 - dissimilarity) and folds.
+        """Wait for the step and return its record.
 
-        Raises NonFiniteLoss where the optimisation has diverged.
+        The record has iteration, loss, similarity (1 - dissimilarity) and folds. Raises
+        NonFiniteLoss if the optimisation has diverged.
         """
-        with self._aside():
-            value, dissimilarity, folds = self.numbers.tolist()
-        if not math.isfinite(value):
-            raise NonFiniteLoss(_advice(value, self.iteration, self.level))
-        if value < self.mark - self.config.tolerance:
-            self.mark, self.mark_at = value, self.iteration
+        with self._on_stream():
+            loss, dissimilarity, folds = self.scalars.tolist()
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(_advice(loss, self.iteration, self.level))
+        if loss < self.reference_loss - self.config.tolerance:
+            self.reference_loss, self.reference_iteration = loss, self.iteration
         self.iteration += 1
         return {
             "iteration": self.iteration - 1,
-            "loss": value,
+            "loss": loss,
             "similarity": 1 - dissimilarity,
             "folds": folds,
         }
 
     def close(self) -> None:
-        """Put the field where its loss was lowest."""
-        with self._aside(), torch.no_grad():
-            for parameter, kept in zip(self.learning, self.kept, strict=True):
-                parameter.copy_(kept)
+        """Set the field to the parameters with the lowest loss."""
+        with self._on_stream(), torch.no_grad():
+            for parameter, best in zip(self.parameters, self.best_parameters, strict=True):
+                parameter.copy_(best)
         if self.stream is not None:
             torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
     def _step(self) -> Tensor:
-        """One step; returns loss, dissimilarity and folds. No number is read, no branch taken."""
-        for parameter in self.learning:
+        """One step. Returns loss, dissimilarity and folded fraction, as one tensor (3,).
+
+        It reads no number from the device and branches on none, as a CUDA graph requires.
+        """
+        for parameter in self.parameters:
             parameter.grad = None
         loss, dissimilarity, folds = self.evaluate(self.field)
         loss.backward()
         with torch.no_grad():
-            better = loss < self.best
-            self.best.copy_(torch.where(better, loss, self.best))
-            for parameter, kept in zip(self.learning, self.kept, strict=True):
-                kept.copy_(torch.where(better, parameter, kept))
-        self.adam.move()
+            improved = loss < self.best_loss
+            self.best_loss.copy_(torch.where(improved, loss, self.best_loss))
+            for parameter, best in zip(self.parameters, self.best_parameters, strict=True):
+                best.copy_(torch.where(improved, parameter, best))
+        self.adam.step()
         return torch.stack([loss.detach(), dissimilarity.detach(), folds.to(loss)])
 
-    def _aside(self) -> contextlib.AbstractContextManager:
+    def _on_stream(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext() if self.stream is None else torch.cuda.stream(self.stream)
 
 
-def _advice(value: float, iteration: int, level: Level) -> str:
+def _advice(loss: float, iteration: int, level: Level) -> str:
     if iteration == 0:
         return (
-            f"the loss is {value} from the start: the images hold NaN, infinite or huge values; "
+            f"the loss is {loss} from the start: the images hold NaN, infinite or huge values; "
             "scale their intensities to [0, 1]"
         )
     return (
-        f"the loss became {value} at iteration {iteration}: the learning rate {level.lr:g} is too "
+        f"the loss became {loss} at iteration {iteration}: the learning rate {level.lr:g} is too "
         "high for these images; try a third of it"
     )
 
 
 def learning_rate_factor(progress: float, decay: float) -> float:
-    """Cosine from 1 at progress 0 down to `decay` at progress 1; decay = 1 is a constant rate."""
+    """A cosine from 1 at progress 0 to `decay` at progress 1; with decay 1 the rate is constant."""
     return decay + (1 - decay) * 0.5 * (1 + math.cos(math.pi * progress))

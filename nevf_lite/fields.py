@@ -1,7 +1,7 @@
-"""Velocity fields: what the optimisation fits. Networks, or plain voxels to compare with.
+"""Velocity fields, which the optimisation fits: neural fields, and voxels to compare them with.
 
-All map normalised points to velocities in voxels of the finest grid, so that an Adam step means
-the same motion whatever the image's size (velocity units and learning rate are one knob).
+All map normalised points to velocities in voxels of the finest grid, so that a step of Adam means
+the same motion for every image size. (The unit of velocity and the learning rate are one knob.)
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nevf_lite.grid import normalised, resize, sparse_shape
-from nevf_lite.kernels import find
+from nevf_lite.kernels import find_kernel
 from nevf_lite.warp import sample
 
-#: Features that a node of a lattice holds.
+#: Features at each node of a lattice of features.
 CHANNELS = 4
 
 
 class VelocityField(nn.Module):
-    """A stationary velocity field v(x); subclasses say how v is stored.
+    """A stationary velocity field V(p) = v (equation 2 of the paper); subclasses define V.
 
-    shape: the finest grid, whose box the field lives on and in whose voxels it speaks. settings:
-    what else a subclass was made from, so that a file can make it again.
+    shape: the finest grid. The field covers its box and returns velocities in its voxels. settings:
+    the other arguments of a subclass, from which it can be rebuilt.
     """
 
     settings: dict
@@ -41,19 +41,20 @@ class VelocityField(nn.Module):
 
     def on_lattice(self, nodes: Sequence[int]) -> Tensor:
         """The velocity on a lattice over the field's box: (1, ndim, *nodes), in finest voxels."""
-        first = next(self.parameters())
-        points = normalised(nodes, self.shape, first.device, first.dtype)
-        flat = points.view(self.ndim, -1).T  # (P, ndim)
-        return self(flat).T.reshape(1, self.ndim, *nodes)
+        parameter = next(self.parameters())
+        points = normalised(nodes, self.shape, parameter.device, parameter.dtype)
+        points = points.view(self.ndim, -1).T  # (P, ndim)
+        return self(points).T.reshape(1, self.ndim, *nodes)
 
-    def learn_at(self, spacing: float) -> None:
-        """Told before each level: how many finest voxels apart the field will be sampled."""
+    def set_sampling(self, spacing: float) -> None:
+        """Prepare for a level on which the field is sampled every `spacing` finest voxels."""
 
 
 class SineLayer(nn.Linear):
-    """sin(omega (W x + b)): the frequency scales the input, so weights stay of the usual size.
+    """sin(omega (W x + b)).
 
-    omega multiplies the few weights, not the many activations.
+    The frequency omega scales the input of the sine, so that weights keep their usual size. In the
+    code it multiplies the weights, of which there are fewer than activations.
     """
 
     def __init__(self, fan_in: int, fan_out: int, omega: float, bound: float) -> None:
@@ -63,22 +64,22 @@ class SineLayer(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.omega * self.weight, self.omega * self.bias
-        if (fast := find("sine_layer", x, weight, bias)) is not None:
-            return fast(x, weight, bias)
+        if (kernel := find_kernel("sine_layer", x, weight, bias)) is not None:
+            return kernel(x, weight, bias)
         return torch.sin(F.linear(x, weight, bias))
 
 
 class SirenField(VelocityField):
-    """A perceptron with sine activations (Sitzmann et al. 2020; section 3.1, equation 5).
+    """A perceptron with sine activations (Sitzmann et al. 2020): the paper's field, section 2.1.
 
     shape: the finest grid. width, depth: units and number of the sine layers; a linear layer
-    follows. omega: frequency of the first layer, the smoothness prior: at 30 the network starts
-    with wavelengths near a third of the longest axis. Output starts at about 0.02 voxel, so the
-    map starts at the identity. scale: voxels in one unit of the network's output.
-    bfloat16: run the hidden layers' products in half precision (integration never is).
-    chunk: points at a time; activations of a chunk are recomputed in the backward pass, which
-    trades a third more arithmetic for memory that does not grow with the number of points. The
-    fast version on the CPU always does so, in blocks of its own.
+    follows. omega: frequency omega_0 of the sine layers, the smoothness prior. At 30 the network
+    starts with wavelengths near a third of the longest axis. scale: voxels per unit of the
+    network's output. The output starts at about 0.02 voxel, so the map starts at the identity.
+    bfloat16: compute the products of the hidden layers in half precision; integration is always in
+    full precision. chunk: points evaluated at a time. Their activations are recomputed in the
+    backward pass: a third more arithmetic, for memory that does not grow with the number of points.
+    The CPU kernel always works in blocks of its own.
     """
 
     def __init__(
@@ -112,45 +113,47 @@ class SirenField(VelocityField):
         chunk = self.settings["chunk"]
         if not self.settings["bfloat16"]:
             parameters = [p for layer in self.net for p in _scaled(layer)]
-            if (fast := find("siren", points, *parameters)) is not None:
-                return self.settings["scale"] * fast(points, *parameters, keep=chunk is None)
+            if (kernel := find_kernel("siren", points, *parameters)) is not None:
+                return self.settings["scale"] * kernel(points, *parameters, keep=chunk is None)
         if chunk is None or len(points) <= chunk:
             return self._evaluate(points)
-        parts = points.split(chunk)
-        return torch.cat([checkpoint(self._evaluate, p, use_reentrant=False) for p in parts])
+        chunks = points.split(chunk)
+        return torch.cat([checkpoint(self._evaluate, c, use_reentrant=False) for c in chunks])
 
     def _evaluate(self, points: Tensor) -> Tensor:
-        # the first layer keeps full precision: half would round the coordinates themselves, to
-        # about a voxel, and quadruple the error of the whole
+        # The first layer keeps full precision: half precision would round the coordinates to about
+        # a voxel and quadruple the error of the result.
         hidden = self.net[0](points)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=self.settings["bfloat16"]):
             return self.settings["scale"] * self.net[1:](hidden).to(points.dtype)
 
 
 def _scaled(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias with the frequency in them, as the layer uses them."""
+    """Weight and bias of a layer, multiplied by its frequency."""
     if isinstance(layer, SineLayer):
         return layer.omega * layer.weight, layer.omega * layer.bias
     return layer.weight, layer.bias
 
 
 class FeatureField(VelocityField):
-    """Learned features of a place, instead of its coordinates, in front of a small sine network.
+    """Learned features of a point, instead of its coordinates, as input of a small sine network.
 
-    Lattices of several spacings hold `channels` features at each node. A point reads them all
-    linearly; one sine layer and a linear one make a velocity of what it reads. Each node learns of
-    its neighbourhood alone, so the field fits in a tenth of a SIREN's iterations, and each of them
-    costs little. (Neural graphics primitives of Müller et al. 2022, without their hashing: in 3-D a
-    registration's lattices are small.)
+    Lattices of several spacings hold `channels` features at each node. At a point they are
+    interpolated linearly and concatenated; one sine layer and one linear layer turn them into a
+    velocity. A node affects only its neighbourhood, so the field fits in a tenth of the iterations
+    of a SIREN. (Multiresolution grids as in Müller et al. 2022, without the hashing, because the
+    lattices of a registration are small.)
 
     shape: the finest grid. spacings: of the lattices, in its voxels. width: units of the sine
-    layer. scale: voxels in one unit of the network's output. gain: of a lattice's features over the
-    weights, for each voxel of its spacing. Adam moves every parameter equally far; with the gain
-    one learning rate serves both, since features have farther to go, and coarse ones farthest: fine
-    detail should come last and stay small. Starts within 0.02 voxel of the identity: all features
-    are zero but the coarsest, whose random numbers only break the tie. On the voxels exactly linear
-    interpolation has a slope to each side and none of its own, and whichever is taken pulls the
-    whole image that way.
+    layer. scale: voxels per unit of the network's output. gain: factor on the features of a
+    lattice, per voxel of its spacing. Adam moves all parameters equally far in a step, and features
+    have farther to go than weights; with the gain one learning rate serves both. Coarse lattices
+    get the larger gain, so that fine detail comes last and stays small.
+
+    The map starts within 0.02 voxel of the identity. All features start at zero except those of the
+    coarsest lattice, which are tiny random numbers of both signs: at exactly zero every position
+    lies on a voxel, where linear interpolation has two slopes, and taking either one everywhere
+    would pull the whole image to one side.
     """
 
     def __init__(
@@ -171,7 +174,7 @@ class FeatureField(VelocityField):
             for spacing in spacings
         )
         fan_in = channels * len(self.lattices)
-        # weights of a layer that keeps its input's variance; no biases, so zero in is zero out
+        # weights that keep the variance of their input; without biases, zero features give zero
         self.net = nn.Sequential(
             SineLayer(fan_in, width, 1.0, math.sqrt(6 / fan_in)), nn.Linear(width, self.ndim)
         )
@@ -181,35 +184,40 @@ class FeatureField(VelocityField):
         coarsest = max(range(len(self.lattices)), key=lambda i: spacings[i])
         nn.init.uniform_(self.lattices[coarsest], -1e-4, 1e-4)
 
-    def learn_at(self, spacing: float) -> None:
-        """Lattices finer than the samples wait: a node that falls between samples learns nothing.
+    def set_sampling(self, spacing: float) -> None:
+        """Freeze the lattices that are finer than the sampling, except the coarsest one.
 
-        What a sample taught its nearest nodes alone would show as spikes on the next level.
+        Nodes between the samples would get no gradient. Fitting only the nodes next to a sample
+        would show as spikes on the next level.
         """
-        for own, lattice in zip(self.settings["spacings"], self.lattices, strict=True):
-            lattice.requires_grad_(own >= 0.9 * spacing or own == max(self.settings["spacings"]))
+        spacings = self.settings["spacings"]
+        for lattice_spacing, lattice in zip(spacings, self.lattices, strict=True):
+            resolved = lattice_spacing >= 0.9 * spacing or lattice_spacing == max(spacings)
+            lattice.requires_grad_(resolved)
 
     def forward(self, points: Tensor) -> Tensor:
         """Velocities (P, ndim) in finest voxels at normalised points (P, ndim)."""
-        return self._of_features([_read(lattice, points, self.shape) for lattice in self.lattices])
+        features = [_sample_lattice(lattice, points, self.shape) for lattice in self.lattices]
+        return self._velocity(features)
 
     def on_lattice(self, nodes: Sequence[int]) -> Tensor:
         """The velocity on a lattice over the field's box: (1, ndim, *nodes), in finest voxels."""
-        read = [resize(lattice, nodes).flatten(2)[0].T for lattice in self.lattices]
-        return self._of_features(read).T.reshape(1, self.ndim, *nodes)
+        features = [resize(lattice, nodes).flatten(2)[0].T for lattice in self.lattices]
+        return self._velocity(features).T.reshape(1, self.ndim, *nodes)
 
-    def _of_features(self, features: list[Tensor]) -> Tensor:
-        """features: (P, channels) for each lattice. Returns (P, ndim)."""
+    def _velocity(self, features: list[Tensor]) -> Tensor:
+        """Velocities (P, ndim) from the features (P, channels) of each lattice."""
         settings = self.settings
         gains = [settings["gain"] * spacing for spacing in settings["spacings"]]
-        scaled = [gain * read for gain, read in zip(gains, features, strict=True)]
+        scaled = [gain * values for gain, values in zip(gains, features, strict=True)]
         return settings["scale"] * self.net(torch.cat(scaled, dim=1))
 
 
 class VoxelField(VelocityField):
-    """Velocities stored on a lattice and interpolated linearly: the paper's ablation (section 3.5).
+    """Velocities stored on a lattice and interpolated linearly: the voxel parameter of section 3.5.
 
-    shape: the finest grid. nodes: the lattice, by default the whole grid. Starts at zero.
+    shape: the finest grid. nodes: of the lattice; by default the whole grid, as in the paper
+    (D x H x W). It starts at zero.
     """
 
     def __init__(self, shape: Sequence[int], nodes: Sequence[int] | None = None) -> None:
@@ -220,14 +228,17 @@ class VoxelField(VelocityField):
 
     def forward(self, points: Tensor) -> Tensor:
         """Velocities (P, ndim) in finest voxels at normalised points (P, ndim)."""
-        return _read(self.values, points, self.shape)
+        return _sample_lattice(self.values, points, self.shape)
 
 
-def _read(lattice: Tensor, points: Tensor, shape: Sequence[int]) -> Tensor:
-    """A lattice (1, C, *nodes) over the box of `shape`, at normalised points (P, ndim): (P, C)."""
+def _sample_lattice(lattice: Tensor, points: Tensor, shape: Sequence[int]) -> Tensor:
+    """Interpolate a lattice (1, C, *nodes) over the box of `shape` at normalised points (P, ndim).
+
+    Returns (P, C).
+    """
     longest = max(n - 1 for n in shape)
-    half = points.new_tensor([(n - 1) / longest for n in shape])
-    nodes = points.new_tensor([n - 1 for n in lattice.shape[2:]])
-    positions = (points / half + 1) / 2 * nodes
+    half_extent = points.new_tensor([(n - 1) / longest for n in shape])
+    cells = points.new_tensor([n - 1 for n in lattice.shape[2:]])
+    positions = (points / half_extent + 1) / 2 * cells
     positions = positions.T.reshape(1, len(shape), -1, *[1] * (len(shape) - 1))
     return sample(lattice, positions, padding="border").reshape(lattice.shape[1], -1).T

@@ -1,10 +1,11 @@
 """Coordinates: voxel lattices, normalised points for the field, and sparse sampling.
 
-Two systems, both with their axes in the order of the array's axes:
+There are two coordinate systems. Both have their components in the order of the array's axes.
 
-* *voxels* of the fixed grid, 0 to S - 1 along an axis of S voxels; images and displacements;
+* *voxels* of the fixed grid, from 0 to S - 1 along an axis of S voxels, for images and
+  displacements;
 * *normalised* points, the input of a velocity field: 0 at the centre and 1 at the end of the
-  longest axis. One scale serves all axes, so that a frequency omega_0 means the same in each.
+  longest axis. All axes share one scale, so that a frequency omega_0 means the same along each.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def identity(shape: Sequence[int], device=None, dtype=torch.float32) -> Tensor:
 
 
 def sparse_shape(shape: Sequence[int], step: float) -> tuple[int, ...]:
-    """How many samples a grid gets when every `step`-th voxel is asked (section 3.2 of the paper).
+    """Samples along each axis when every `step`-th voxel is sampled (section 2.2 of the paper).
 
-    shape: voxels along each axis. step: L, in voxels, >= 1. Returns ceil(S / L), at least 2, so
-    that both ends of each axis are sampled: the sparse lattice shares its corners with the full
-    one, and upsampling it with `resize` needs no extrapolation.
+    shape: voxels along each axis. step: L, in voxels, >= 1. Returns ceil(S / L), at least 2. The
+    sparse lattice shares its corners with the full grid, so upsampling needs no extrapolation.
+    Raises ValueError for a step below 1.
     """
     if step < 1:
         raise ValueError(f"step: wanted L >= 1 voxel, got {step}")
@@ -42,9 +43,10 @@ def sparse_shape(shape: Sequence[int], step: float) -> tuple[int, ...]:
 def normalised(
     nodes: Sequence[int], shape: Sequence[int], device=None, dtype=torch.float32
 ) -> Tensor:
-    """A lattice of `nodes` samples over the box of a grid of `shape` voxels, corners shared.
+    """The normalised points of a lattice over the box of a grid, corners shared.
 
-    Returns (1, ndim, *nodes), normalised. The grid's voxels are taken to be cubes.
+    nodes: samples of the lattice along each axis. shape: voxels of the grid, which are cubes.
+    Returns (1, ndim, *nodes).
     """
     longest = max(n - 1 for n in shape)
     axes = [
@@ -55,9 +57,9 @@ def normalised(
 
 
 def resize(volume: Tensor, shape: Sequence[int]) -> Tensor:
-    """Linear interpolation of (N, C, *any) to (N, C, *shape) with corners kept in place.
+    """Interpolate (N, C, *any) linearly to (N, C, *shape), corners kept in place.
 
-    Values are not rescaled; for a field in voxels see :func:`resize_field`.
+    Values are not rescaled; for a field in voxels use :func:`resize_field`.
     """
     if tuple(volume.shape[2:]) == tuple(shape):
         return volume
@@ -68,28 +70,30 @@ def resize(volume: Tensor, shape: Sequence[int]) -> Tensor:
 def resize_field(field: Tensor, shape: Sequence[int]) -> Tensor:
     """`resize` for a vector field in voxels: (N, ndim, *any) to (N, ndim, *shape).
 
-    The same motion is more voxels on a finer grid, so each component is scaled by its own axis.
+    Each component is scaled by the ratio of its axis: the same motion is more voxels on a finer
+    grid.
     """
     return resize(field, shape) * voxel_ratio(field.shape[2:], shape, like=field)
 
 
 def voxel_ratio(old: Sequence[int], new: Sequence[int], like: Tensor) -> Tensor:
-    """(1, ndim, 1, ...): voxels of the grid `new` in one voxel of the grid `old`, by axis."""
+    """Voxels of the grid `new` per voxel of the grid `old`, along each axis: (1, ndim, 1, ...)."""
     ratio = tuple((n - 1) / (o - 1) for o, n in zip(old, new, strict=True))
     return _by_axis(ratio, like.device, like.dtype)
 
 
 @functools.lru_cache(maxsize=64)
 def _by_axis(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """One number for each axis, (1, ndim, 1, ...); made once, for a CUDA graph may not make it."""
+    """One number for each axis, (1, ndim, 1, ...); cached, since a CUDA graph cannot create it."""
     return torch.tensor(values, device=device, dtype=dtype).view(1, -1, *[1] * len(values))
 
 
 def downsample(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """Blur (N, C, *any) just enough for the coarser grid `shape`, then `resize` to it.
+    """Blur (N, C, *any) against aliasing, then `resize` it to the coarser grid `shape`.
 
-    The Gaussian has a standard deviation of half the reduction factor in old voxels (none where an
-    axis keeps its size), the usual compromise between aliasing and detail.
+    The Gaussian's standard deviation is about half the reduction factor, in voxels of the finer
+    grid, and 0 along an axis that keeps its size. That is the usual compromise between aliasing and
+    detail.
     """
     for axis, (old, new) in enumerate(zip(image.shape[2:], shape, strict=True)):
         factor = (old - 1) / (new - 1)
@@ -98,12 +102,13 @@ def downsample(image: Tensor, shape: Sequence[int]) -> Tensor:
     return resize(image, shape)
 
 
-def downsample_seen(
+def downsample_masked(
     image: Tensor, mask: Tensor | None, shape: Sequence[int]
 ) -> tuple[Tensor, Tensor | None]:
-    """`downsample` an image from only what its mask (N, 1, *any) lets count, and the mask with it.
+    """`downsample` an image and its mask (N, 1, *any), using only the voxels inside the mask.
 
-    A plain blur would spread what is masked into its surroundings, where it counts.
+    A plain blur would spread masked intensities into their surroundings, where they would count.
+    Returns the image and the mask on the coarser grid.
     """
     if mask is None:
         return downsample(image, shape), None
@@ -120,5 +125,5 @@ def blur(image: Tensor, sigma: float, axis: int) -> Tensor:
     size = image.shape[axis + 2]
     index = torch.arange(-radius, size + radius, device=image.device).clamp(0, size - 1)
     padded = image.index_select(axis + 2, index)
-    # summed copies, shifted along the axis: several times faster than a convolution of this shape
+    # a sum of shifted copies is several times faster than a convolution with this kernel
     return sum(k * padded.narrow(axis + 2, i, size) for i, k in enumerate(kernel.tolist()))

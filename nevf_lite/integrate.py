@@ -1,6 +1,6 @@
-"""From velocities to deformations, and what can be asked of a deformation.
+"""From velocities to deformations, and the Jacobian determinant of a deformation.
 
-A displacement u, (N, ndim, *shape) in voxels, stands for the map phi(x) = x + u(x).
+A displacement u, (N, ndim, *shape) in voxels, represents the map phi(x) = x + u(x).
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 from nevf_lite.grid import identity
-from nevf_lite.kernels import find
+from nevf_lite.kernels import find_kernel
 from nevf_lite.warp import sample, warp
 
 
 def scaling_and_squaring(velocity: Tensor, steps: int = 7) -> Tensor:
-    """The flow of a stationary velocity field at time 1, phi = exp(v) (section 2.1, equation 2).
+    """The flow of a stationary velocity field at time 1, phi = exp(v).
 
-    velocity: (N, ndim, *shape), voxels per unit of time. steps: number of squarings T; the field is
-    first divided by 2^T, where exp(v) is x + v(x) up to second order, then composed with itself.
-    Returns the displacement (N, ndim, *shape) in voxels. exp(-v) is its inverse. (Arsigny et al.
-    2006.) Seven squarings leave 0.01 voxel of error at amplitudes of six voxels.
+    It solves equation 1 of the paper by scaling and squaring (section 2.2; Arsigny et al. 2006).
+    velocity: (N, ndim, *shape), voxels per unit of time. steps: the number of squarings T. The
+    field is divided by 2^T, where exp(v) is x + v(x) up to second order, and the resulting map is
+    composed with itself T times. Returns the displacement (N, ndim, *shape) in voxels. exp(-v) is
+    its inverse. Seven squarings leave an error of 0.01 voxel at amplitudes of six voxels.
     """
-    if (fast := find("squaring", velocity)) is not None:
-        return fast(velocity, steps)
+    if (kernel := find_kernel("squaring", velocity)) is not None:
+        return kernel(velocity, steps)
     displacement = velocity / 2**steps
     for _ in range(steps):
         displacement = compose(displacement, displacement)
@@ -32,9 +33,10 @@ def scaling_and_squaring(velocity: Tensor, steps: int = 7) -> Tensor:
 
 
 def flow(velocity: Tensor, method: str = "squaring", steps: int = 7) -> Tensor:
-    """exp(v) by any method: "squaring" with `steps` squarings, or a solver with `steps` steps.
+    """exp(v) by scaling and squaring or by an ODE solver.
 
-    velocity: (N, ndim, *shape) in voxels. Returns the displacement, of the same shape and units.
+    velocity: (N, ndim, *shape) in voxels. method: "squaring", or one of `integrate_ode`. steps: of
+    squarings or of the solver. Returns the displacement, of the same shape and units.
     """
     if method == "squaring":
         return scaling_and_squaring(velocity, steps)
@@ -44,8 +46,8 @@ def flow(velocity: Tensor, method: str = "squaring", steps: int = 7) -> Tensor:
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """The displacement of x -> phi_second(phi_first(x)); all (N, ndim, *shape), in voxels.
 
-    The field is continued by its edge values outside the grid ("border"): with zeros a smooth
-    motion of six voxels is wrong by four at the rim.
+    Outside the grid the field keeps its edge values ("border"). With zeros a smooth motion of six
+    voxels would be wrong by four at the rim.
     """
     return first + warp(second, first, padding="border")
 
@@ -57,13 +59,14 @@ def integrate_ode(
     steps: int = 8,
     times: Sequence[float] = (0.0, 1.0),
 ) -> Tensor:
-    """Follow points along a velocity field: d phi / dt = v(phi).
+    """Follow points along a velocity field: d phi / dt = v(phi) (equation 1 of the paper).
 
     velocity: a function from positions (N, ndim, *any) to velocities of the same shape, or a field
-    (N, ndim, *shape) in voxels, read linearly with border padding. points: positions at times[0],
-    (N, ndim, *any); by default the voxels of the field. method: "euler", "midpoint" or "rk4" with
-    `steps` equal steps, or "dopri5", adaptive, from torchdiffeq (optional extra `ode`).
-    Returns displacements (N, ndim, *any): where the points are at times[1], minus where they began.
+    (N, ndim, *shape) in voxels, interpolated linearly with border padding. points: positions at
+    times[0], (N, ndim, *any); by default the voxels of the field. method: "euler", "midpoint" or
+    "rk4" with `steps` equal steps, or the adaptive "dopri5" of torchdiffeq (optional extra `ode`).
+    times: start and end.
+    Returns displacements (N, ndim, *any): positions at times[1] minus positions at times[0].
     Raises ValueError for an unknown method, ModuleNotFoundError without torchdiffeq.
     """
     if isinstance(velocity, Tensor):
@@ -112,12 +115,11 @@ ODE_STEPS = {"euler": _euler, "midpoint": _midpoint, "rk4": _rk4}
 
 
 def invert(displacement: Tensor, iterations: int = 30) -> Tensor:
-    """The inverse of any invertible displacement, by fixed point: w <- -u(x + w).
+    """The inverse of a displacement by fixed-point iteration, w <- -u(x + w) (Chen et al. 2008).
 
     displacement: (N, ndim, *shape) in voxels. Returns w of the same shape with
-    u(x + w(x)) + w(x) = 0. Converges where u stretches by less than its own length (Lipschitz
-    constant below 1). For a velocity field negate the velocity instead: that is exact.
-    (Chen et al. 2008.)
+    u(x + w(x)) + w(x) = 0. It converges where the Lipschitz constant of u is below 1. The flow of a
+    velocity field is inverted exactly by negating the velocity instead.
     """
     inverse = torch.zeros_like(displacement)
     for _ in range(iterations):
@@ -129,7 +131,7 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
     """det(I + grad u) by forward differences: below 1 the map shrinks, at 0 or below it folds.
 
     displacement: (N, ndim, *shape) in voxels. Returns (N, *(shape - 1)), dimensionless: one value
-    for the lower corner of each cell, as in SYMNet and the paper's equation 7.
+    for the lower corner of each cell, as in SYMNet (equation 4 of the paper, which follows it).
     """
     ndim = displacement.shape[1]
     corner = [slice(0, -1)] * ndim
@@ -143,7 +145,7 @@ def jacobian_determinant(displacement: Tensor) -> Tensor:
 
 
 def determinant(rows: Sequence[Sequence[Tensor]]) -> Tensor:
-    """det of a 2x2 or 3x3 matrix at every voxel; rows[j][i]: (N, ...). Returns (N, ...)."""
+    """The determinant of a 2x2 or 3x3 matrix at each voxel; rows[j][i]: (N, ...), as the result."""
     if len(rows) == 2:
         (a, b), (c, d) = rows
         return a * d - b * c

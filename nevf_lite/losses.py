@@ -1,9 +1,9 @@
-"""What a good registration minimises: a dissimilarity, plus penalties on the deformation.
+"""The loss: a dissimilarity of the images, plus penalties on the deformation (section 2.4).
 
-A similarity is built from the fixed image, so that what does not change is computed once, and then
-called with the warped moving image: ``LocalNCC(fixed)(warped)`` is a scalar, lower is better.
-Images are (N, C, *shape) with intensities near [0, 1]. Weights are (N, 1, *shape) or None: zero
-where a voxel must not count.
+A similarity is built from the fixed image, whose statistics are computed once, and called with the
+warped moving image: ``LocalNCC(fixed)(warped)`` is a scalar, lower is better. Images are
+(N, C, *shape) with intensities near [0, 1]. Weights are (N, 1, *shape), zero for voxels that do not
+count, or None.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nevf_lite.integrate import jacobian_determinant
-from nevf_lite.kernels import find
+from nevf_lite.kernels import find_kernel
 
 
 class BoxSum(torch.autograd.Function):
-    """Sum over a centred window along each axis, zeros outside; its own adjoint.
+    """Sum over a centred window, zeros outside. It is its own adjoint.
 
-    One axis after the other costs 3 x 9 additions a voxel instead of 9^3.
+    Axis by axis it costs 3 x 9 additions per voxel instead of 9^3.
     """
 
     @staticmethod
@@ -31,11 +31,12 @@ class BoxSum(torch.autograd.Function):
         for axis in range(ndim):
             size, padding = [1] * ndim, [0] * ndim
             size[axis] = window
-            if x.shape[axis + 2] < window:  # torch refuses kernels longer than the image
+            if x.shape[axis + 2] < window:  # torch refuses windows longer than the image
                 x = F.pad(x, [0, 0] * (ndim - 1 - axis) + [window // 2] * 2)
             else:
                 padding[axis] = window // 2
-            x = _POOL[ndim](x, size, stride=1, padding=padding) * window
+            pool = F.avg_pool2d if ndim == 2 else F.avg_pool3d
+            x = pool(x, size, stride=1, padding=padding) * window
         return x
 
     @staticmethod
@@ -43,32 +44,29 @@ class BoxSum(torch.autograd.Function):
         return BoxSum.apply(gradient, ctx.window), None
 
 
-_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
-
-
 def box_sum(x: Tensor, window: int) -> Tensor:
-    """Sum of (N, C, *shape) over a window of `window` voxels an axis; the window must be odd."""
+    """Sum of (N, C, *shape) over a centred window of an odd number of voxels along each axis."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window: wanted an odd number of voxels, got {window}")
     return BoxSum.apply(x, window)
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """Mean of (N, C, *shape) over all voxels, or over those with weight."""
+    """Mean of (N, C, *shape) over all voxels, or weighted by (N, 1, *shape); a scalar."""
     if weight is None:
         return values.mean()
     return (values * weight).sum() / (weight.sum() * values.shape[1]).clamp_min(1e-6)
 
 
 class LocalNCC:
-    """1 - mean squared local correlation coefficient (section 3.3, equation 6; Avants et al. 2008).
+    """1 - mean squared local correlation coefficient (equation 3 of the paper; Avants et al. 2008).
 
-    At each voxel, how well a window of the fixed image is a linear function of the same window of
-    the other: 1 for any brightness and contrast, and blind to sign. fixed: (N, C, *shape); channels
-    are averaged. window: voxels along each side, odd. The denominator is guarded by eps = 1e-5 in
-    window sums, as VoxelMorph's is, so that flat background counts as 0; with a fixed number of
-    voxels per window and zeros outside the image.
-    With a weight the window statistics themselves leave out what is masked.
+    At each voxel it measures how well a window of one image is a linear function of the same window
+    of the other, whatever the brightness, contrast or sign. fixed: (N, C, *shape); channels are
+    averaged. window: voxels along each side, odd. weight: masked voxels also leave the statistics
+    of the windows. As in VoxelMorph, windows reach over zeros outside the image, and 1e-5 is added
+    to the denominator, so that flat background counts as 0. The paper does not state how the map is
+    reduced; here it is the mean.
     """
 
     def __init__(self, fixed: Tensor, window: int = 9, weight: Tensor | None = None) -> None:
@@ -93,8 +91,8 @@ class LocalNCC:
             count, fixed_sum, fixed_variance = self.statistics
         else:
             count, fixed_sum, fixed_variance = self._fixed_statistics(weight)
-        seen = warped if weight is None else weight * warped
-        sums = box_sum(torch.cat([seen, seen * warped, seen * self.fixed]), self.window)
+        masked = warped if weight is None else weight * warped
+        sums = box_sum(torch.cat([masked, masked * warped, masked * self.fixed]), self.window)
         warped_sum, squares, products = sums.chunk(3)
         cross = products - fixed_sum * warped_sum / count
         variance = (squares - warped_sum * warped_sum / count).clamp_min(0)
@@ -103,13 +101,13 @@ class LocalNCC:
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
         if weight is None and self.weight is None:
             inputs = (warped, self.fixed, *self.statistics[1:])
-            if (fast := find("local_ncc", *inputs)) is not None:
-                return 1 - fast(*inputs, self.window)
+            if (kernel := find_kernel("local_ncc", *inputs)) is not None:
+                return 1 - kernel(*inputs, self.window)
         return 1 - weighted_mean(self.map(warped, weight), _product(self.weight, weight))
 
 
 class GlobalNCC:
-    """1 - squared correlation of the whole images, one brightness and contrast for all voxels."""
+    """1 - squared correlation over the whole image: one brightness and contrast for all voxels."""
 
     def __init__(self, fixed: Tensor, weight: Tensor | None = None) -> None:
         self.fixed, self.weight = fixed, weight
@@ -123,7 +121,7 @@ class GlobalNCC:
 
 
 class MSE:
-    """Mean squared difference of intensities: for images of one scanner and one scale."""
+    """Mean squared difference of intensities, for images with the same intensity scale."""
 
     def __init__(self, fixed: Tensor, weight: Tensor | None = None) -> None:
         self.fixed, self.weight = fixed, weight
@@ -133,10 +131,10 @@ class MSE:
 
 
 class NMI:
-    """2 - normalised mutual information (H(F) + H(M)) / H(F, M), which lies in [1, 2].
+    """2 - normalised mutual information (H(F) + H(M)) / H(F, M), for images of different contrast.
 
-    For images of different contrast. Histograms of `bins` bins over [0, 1] with Gaussian Parzen
-    windows half a bin wide, hence differentiable (Studholme et al. 1999; Viola and Wells 1997).
+    The information lies in [1, 2] (Studholme et al. 1999). Histograms have `bins` bins over [0, 1]
+    and Gaussian Parzen windows half a bin wide, so they are differentiable (Viola and Wells 1997).
     """
 
     def __init__(self, fixed: Tensor, bins: int = 32, weight: Tensor | None = None) -> None:
@@ -151,15 +149,13 @@ class NMI:
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
         weight = _product(self.weight, weight)
-        moving_bins = self._soft_bins(warped)
-        fixed_bins = self.fixed_bins
+        fixed_bins, moving_bins = self.fixed_bins, self._soft_bins(warped)
         if weight is not None:
             fixed_bins = fixed_bins * weight.expand_as(self.fixed).reshape(-1, 1)
         joint = fixed_bins.T @ moving_bins
         joint = joint / joint.sum().clamp_min(1e-12)
-        return 2 - (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / _entropy(joint).clamp_min(
-            1e-12
-        )
+        marginal = _entropy(joint.sum(0)) + _entropy(joint.sum(1))
+        return 2 - marginal / _entropy(joint).clamp_min(1e-12)
 
 
 def _entropy(p: Tensor) -> Tensor:
@@ -169,10 +165,9 @@ def _entropy(p: Tensor) -> Tensor:
 class MIND:
     """Mean squared difference of self-similarity context descriptors (Heinrich et al. 2013).
 
-    Each voxel is described by how alike the patches around it are to one another, which does not
-    depend on what a tissue's brightness is: for images of different modality. radius: of a patch,
-    in voxels. The descriptor has one channel for each pair of face neighbours at a right angle:
-    4 in 2-D, 12 in 3-D.
+    A voxel is described by distances between the patches around it, which do not depend on the
+    brightness of a tissue: for images of different modality. radius: of a patch, in voxels. The
+    descriptor has a channel for each pair of face neighbours at a right angle: 4 in 2-D, 12 in 3-D.
     """
 
     def __init__(self, fixed: Tensor, radius: int = 1, weight: Tensor | None = None) -> None:
@@ -190,7 +185,7 @@ class MIND:
             box_sum((neighbours[a] - neighbours[b]) ** 2, window) / window**ndim for a, b in pairs
         ]
         stacked = torch.stack(distances)  # (pairs, N, C, *shape)
-        # as in the authors' code: distances from the smallest, in units of a guarded local mean
+        # as in the authors' code: relative to the smallest distance, in units of a local mean
         stacked = stacked - stacked.amin(0, keepdim=True)
         noise = stacked.mean(0, keepdim=True)
         typical = noise.detach().mean()
@@ -203,7 +198,7 @@ class MIND:
 
 
 def _shift(image: Tensor, axis: int, by: int) -> Tensor:
-    """The neighbour on one side of each voxel; edges are repeated."""
+    """The image shifted along an axis by some voxels; edges are repeated."""
     n = image.shape[axis]
     index = (torch.arange(n, device=image.device) + by).clamp(0, n - 1)
     return image.index_select(axis, index)
@@ -215,42 +210,41 @@ def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a * b
 
 
-#: By the names that `Config.similarity` takes.
+#: By the names of `Config.similarity`.
 SIMILARITIES = {"lncc": LocalNCC, "ncc": GlobalNCC, "mse": MSE, "nmi": NMI, "mind": MIND}
 
 
 def jacobian_penalty(displacement: Tensor, margin: float = 0.0) -> Tensor:
-    """mean(relu(margin - det J)) (section 3.3, equation 7; Mok and Chung 2020, with margin 0).
+    """mean(relu(margin - det J)); with margin 0 equation 4 of the paper (Mok and Chung 2020).
 
-    displacement: (N, ndim, *shape) in voxels. With margin 0 it is zero unless the map folds, and a
-    voxel at det 0.001 costs nothing; a small margin keeps cells from being squeezed so flat that
-    they fold when the same velocity is integrated on a finer grid.
+    displacement: (N, ndim, *shape) in voxels. With margin 0 it is zero unless the map folds. A
+    small margin keeps cells from becoming so flat that they fold on a finer grid.
     """
-    if (fast := find("penalties", displacement)) is not None:
-        return fast(displacement, margin)[0]
+    if (kernel := find_kernel("penalties", displacement)) is not None:
+        return kernel(displacement, margin)[0]
     return F.relu(margin - jacobian_determinant(displacement)).mean()
 
 
 def smoothness(field: Tensor) -> Tensor:
-    """Mean squared forward difference over voxels, components and axes (section 3.3, equation 8).
+    """Mean squared forward difference over voxels, components and axes: L_reg of section 2.4.
 
-    field: (N, ndim, *shape) in voxels, displacement or velocity. The paper's text says sum; a sum
-    at its weight of 0.1 would outweigh the similarity by far, so this is the mean.
+    field: (N, ndim, *shape) in voxels, a displacement or a velocity. The paper writes a sum. At its
+    weight of 0.1 a sum would outweigh the similarity by far, so this is the mean.
     """
-    if (fast := find("penalties", field)) is not None:
-        return fast(field, 0.0)[1]
+    if (kernel := find_kernel("penalties", field)) is not None:
+        return kernel(field, 0.0)[1]
     ndim = field.ndim - 2
     return sum(field.diff(dim=axis + 2).square().mean() for axis in range(ndim)) / ndim
 
 
 def penalties(displacement: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
-    """`jacobian_penalty`, `smoothness` and the folds of a displacement, in one go.
+    """`jacobian_penalty`, `smoothness` and the folded fraction of a displacement.
 
-    displacement: (N, ndim, *shape) in voxels. The third is the fraction of cells with det J <= 0;
-    it has no gradient.
+    displacement: (N, ndim, *shape) in voxels. The folded fraction is that of the cells with
+    det J <= 0; it has no gradient.
     """
-    if (fast := find("penalties", displacement)) is not None:
-        return fast(displacement, margin)
+    if (kernel := find_kernel("penalties", displacement)) is not None:
+        return kernel(displacement, margin)
     determinant = jacobian_determinant(displacement)
     folds = (determinant.detach() <= 0).float().mean()
     return F.relu(margin - determinant).mean(), smoothness(displacement), folds

@@ -1,6 +1,6 @@
-"""The method: fit a velocity field to one pair of images, coarse to fine (section 3 of the paper).
+"""The method: fit a velocity field to one pair of images, coarse to fine.
 
-Everything here is in voxels of the finest grid; files and millimetres are the business of
+Everything here is in voxels of the finest grid. Files and millimetres are the business of
 `registration`.
 """
 
@@ -18,13 +18,13 @@ from torch import Tensor
 from nevf_lite.config import Config, Level
 from nevf_lite.descent import Descent
 from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
-from nevf_lite.grid import downsample_seen, resize, resize_field, sparse_shape, voxel_ratio
+from nevf_lite.grid import downsample_masked, resize, resize_field, sparse_shape, voxel_ratio
 from nevf_lite.integrate import compose, flow, jacobian_determinant
-from nevf_lite.kernels import keep_freed_memory
+from nevf_lite.kernels.memory import keep_freed_memory
 from nevf_lite.losses import SIMILARITIES, LocalNCC, penalties, smoothness
-from nevf_lite.warp import warp
+from nevf_lite.warp import warp_masked
 
-#: Brighter than this share of the range is foreground.
+#: Intensities above this share of the range are foreground.
 FOREGROUND = 0.02
 
 
@@ -32,10 +32,10 @@ FOREGROUND = 0.02
 class Fit:
     """What :func:`fit` returns.
 
-    field: the velocity field, at the best loss of the last level that ran. history: one record an
-    iteration with level, step (L as it was taken, see `Config.enough`), iteration, loss, similarity
-    (1 - dissimilarity), folds (fraction of voxels with det J <= 0) and seconds since the start.
-    stopped: "finished" or "interrupted".
+    field: the velocity field, at the best loss of the last level that ran. history: one record for
+    each iteration, with level, step (the L that was used, see `Config.noise_ceiling`), iteration,
+    loss, similarity (1 - dissimilarity), folds (fraction of cells with det J <= 0) and seconds
+    since the start. stopped: "finished" or "interrupted".
     """
 
     field: VelocityField
@@ -44,28 +44,21 @@ class Fit:
 
 
 def make_field(shape: Sequence[int], config: Config) -> VelocityField:
-    """A new velocity field over the grid `shape`, at (or within 0.02 voxel of) the identity."""
+    """A new velocity field over the grid `shape`; its map is within 0.02 voxel of the identity."""
     if config.field == "voxel":
         return VoxelField(shape, sparse_shape(shape, config.levels[-1].step))
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
         torch.manual_seed(config.seed)
         if config.field == "features":
             return FeatureField(shape, config.lattices, width=config.width, scale=config.scale)
-        return SirenField(
-            shape,
-            config.width,
-            config.depth,
-            config.omega,
-            config.scale,
-            config.bfloat16,
-            config.chunk,
-        )
+        settings = ("width", "depth", "omega", "scale", "bfloat16", "chunk")
+        return SirenField(shape, **{name: getattr(config, name) for name in settings})
 
 
 def deformation(
     field: VelocityField, shape: Sequence[int], step: float, config: Config
 ) -> tuple[Tensor, Tensor]:
-    """Sample sparsely, upsample, integrate (section 3.2 of the paper): the displacement on a grid.
+    """Sample sparsely, upsample, integrate (section 2.2 of the paper): the displacement on a grid.
 
     shape: voxels of the grid, over the same box as the field's. step: L, voxels of that grid
     between samples. Returns displacement and velocity, (1, ndim, *shape) in voxels of that grid.
@@ -83,11 +76,6 @@ def deformation(
     return resize_field(displacement, shape), resize(velocity, shape)
 
 
-def level_shape(shape: Sequence[int], level: Level) -> tuple[int, ...]:
-    """Voxels of a level's grid: every `factor`-th of the finest, the corners shared, at least 2."""
-    return tuple(max(2, round((n - 1) / level.factor) + 1) if n > 1 else 1 for n in shape)
-
-
 def fit(
     fixed: Tensor,
     moving: Tensor,
@@ -102,19 +90,19 @@ def fit(
     """Find the velocity field whose flow makes the moving image look like the fixed one.
 
     fixed, moving: (1, C, *shape) on the same grid of (nearly) cubic voxels, intensities near
-    [0, 1]. field: where to go on from; by default a new one. initial: a displacement (1, ndim,
-    *shape) in voxels that is applied after the field's own and is not changed, for example a
-    network's (section 2.3 of the paper): u(x) + u_initial(x + u(x)); what it folds stays folded.
+    [0, 1]. field: where to continue from; by default a new one. initial: a displacement (1, ndim,
+    *shape) in voxels that is applied after the field's and is not changed, such as a network's
+    (section 2.3 of the paper): u(x) + u_initial(x + u(x)); what it folds stays folded.
     fixed_mask, moving_mask: (1, 1, *shape), 1 where the image counts. callback: called with each
     iteration's record.
 
-    A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images that
-    do not fit together, NonFiniteLoss when the optimisation diverges.
+    A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images on
+    different grids, NonFiniteLoss if the optimisation diverges.
     """
     pair = {"fixed": fixed, "moving": moving, "field": field, "initial": initial}
     pair |= {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
-    told = None if callback is None else lambda _, record: callback(record)
-    (result,) = fit_many([pair], config, callback=told)
+    numbered = None if callback is None else lambda _, record: callback(record)
+    (result,) = fit_many([pair], config, callback=numbered)
     return result
 
 
@@ -124,12 +112,12 @@ def fit_many(
     *,
     callback: Callable[[int, dict], None] | None = None,
 ) -> list[Fit]:
-    """`fit` for several pairs in turns, an iteration of each: the same results, one by one.
+    """`fit` for several pairs, one iteration of each in turn, with the same results.
 
-    On a card their steps run side by side, each pair's on a stream of its own, which fills it where
-    one pair cannot: on coarse levels and small images. pairs: the arguments of `fit` for each;
-    their grids may differ. callback: called with the pair's number and each of its records.
-    A KeyboardInterrupt ends them all; so does what one of them raises.
+    On a GPU the steps of all pairs run concurrently, each on a CUDA stream of its own. This fills
+    the GPU where one pair cannot: on coarse levels and for small images. pairs: the arguments of
+    `fit` for each; their grids may differ. callback: called with the number of the pair and each of
+    its records. A KeyboardInterrupt ends all of them early; an exception of one ends all.
     """
     keep_freed_memory()
     results, runs = [], {}
@@ -147,10 +135,10 @@ def fit_many(
         runs[number] = _run(results[number], pair, config)
     with contextlib.ExitStack() as stack:
         for run in runs.values():
-            stack.callback(run.close)  # whatever happens, each field is left at its best
+            stack.callback(run.close)  # leaves each field at its best, whatever happens
         try:
             while runs:
-                # first a step of each is asked for, then the records are waited for
+                # launch a step of every pair before waiting for the records
                 runs = {number: run for number, run in runs.items() if next(run, _END) is not _END}
                 for number, run in runs.items():
                     record = next(run)
@@ -166,31 +154,32 @@ _END = object()
 
 
 def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
-    """All levels of one pair: by turns None, a step is under way, and the record of that step."""
+    """All levels of one pair. Yields None when a step has been launched, then its record."""
     fixed, moving, initial = pair["fixed"], pair["moving"], pair.get("initial")
     field, started = result.field, time.perf_counter()
     for number, level in enumerate(config.levels):
-        grid = level_shape(fixed.shape[2:], level)
-        coarse_fixed, coarse_fixed_mask = downsample_seen(fixed, pair.get("fixed_mask"), grid)
-        coarse_moving, coarse_moving_mask = downsample_seen(moving, pair.get("moving_mask"), grid)
-        problem = _Problem(
-            coarse_fixed,
-            coarse_moving,
-            None if initial is None else resize_field(initial, grid),
-            coarse_fixed_mask,
-            coarse_moving_mask,
+        shape = level.grid_shape(fixed.shape[2:])
+        level_fixed, level_fixed_mask = downsample_masked(fixed, pair.get("fixed_mask"), shape)
+        level_moving, level_moving_mask = downsample_masked(moving, pair.get("moving_mask"), shape)
+        level_loss = _LevelLoss(
+            level_fixed,
+            level_moving,
+            None if initial is None else resize_field(initial, shape),
+            level_fixed_mask,
+            level_moving_mask,
             level,
             config,
         )
-        if number + 1 == len(config.levels) and problem.explained(field) >= config.enough:
-            problem.level = replace(level, step=1.5 * level.step)
-        field.learn_at(level.factor * problem.level.step)
-        descent = Descent(field, problem.evaluate, problem.level, config)
+        finest = number + 1 == len(config.levels)
+        if finest and level_loss.foreground_similarity(field) >= config.noise_ceiling:
+            level_loss.level = replace(level, step=1.5 * level.step)
+        field.set_sampling(level.factor * level_loss.level.step)
+        descent = Descent(field, level_loss.evaluate, level_loss.level, config)
         try:
             while not descent.done:
                 descent.launch()
                 yield None
-                record = {"level": number, "step": problem.level.step, **descent.read()}
+                record = {"level": number, "step": level_loss.level.step, **descent.read()}
                 record["seconds"] = time.perf_counter() - started
                 result.history.append(record)
                 yield record
@@ -199,8 +188,8 @@ def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
 
 
 @dataclass
-class _Problem:
-    """One level: its images, its loss."""
+class _LevelLoss:
+    """The loss of one level, as a function of the velocity field."""
 
     fixed: Tensor
     moving: Tensor
@@ -216,53 +205,45 @@ class _Problem:
         self.similarity = kind(self.fixed, weight=self.fixed_mask, **options)
 
     def evaluate(self, field: VelocityField) -> tuple[Tensor, Tensor, Tensor]:
-        """Total loss, dissimilarity and folded fraction of the voxels (equation 4 of the paper).
+        """Loss (equation 5 of the paper), dissimilarity, and folded fraction of the cells.
 
-        The penalties are of the field's own deformation. Of the whole they would ask the field to
-        undo the initial one, its folds first: after a network that folds 3 % of the voxels, that
-        cost more Dice than the fit gained.
+        The penalties are those of the field's own deformation. The paper charges the composition
+        with the initial one. That asks the field to undo the initial deformation, its folds first;
+        after a network that folds 3 % of the voxels it cost more Dice than the fit gained.
         """
         config = self.config
-        own, velocity = deformation(field, self.fixed.shape[2:], self.level.step, config)
-        displacement = self.whole(own)
-        warped, weight = self._warped(displacement)
+        displacement, velocity = self._deformation(field)
+        composed = self._compose(displacement)
+        warped, weight = warp_masked(self.moving, self.moving_mask, composed)
         dissimilarity = self.similarity(warped, weight)
-        jacobian, smooth, folds = penalties(own, config.margin)
+        jacobian, smooth, folds = penalties(displacement, config.margin)
         if config.smooth_target == "velocity":
             smooth = smoothness(velocity)
-        if self.initial is not None:  # those that count are of the whole
-            folds = (jacobian_determinant(displacement.detach()) <= 0).float().mean()
+        if self.initial is not None:  # report the folds of the composition
+            folds = (jacobian_determinant(composed.detach()) <= 0).float().mean()
         loss = dissimilarity + config.jacobian * jacobian + config.smooth * smooth
         return loss, dissimilarity, folds
 
-    def explained(self, field: VelocityField) -> float:
-        """The foreground's local NCC where `Config.enough` asks for it, otherwise 0.
+    def foreground_similarity(self, field: VelocityField) -> float:
+        """The mean local NCC of the foreground, or 0 if `Config.noise_ceiling` does not need it.
 
-        Where it is high, the images are of one anatomy, and what finer features would still fit is
-        noise (the discrepancy principle, Morozov 1966). Scans of two people stay far from it.
+        A high value means that both images show the same anatomy, and finer features would only fit
+        noise (the discrepancy principle, Morozov 1966).
         """
-        if not isinstance(self.similarity, LocalNCC) or self.config.enough >= 1:
+        if not isinstance(self.similarity, LocalNCC) or self.config.noise_ceiling >= 1:
             return 0.0
         with torch.no_grad():
-            own, _ = deformation(field, self.fixed.shape[2:], self.level.step, self.config)
-            local = self.similarity.map(*self._warped(self.whole(own)))
-        seen = self.fixed > FOREGROUND
+            composed = self._compose(self._deformation(field)[0])
+            warped, weight = warp_masked(self.moving, self.moving_mask, composed)
+            local = self.similarity.map(warped, weight)
+        foreground = self.fixed > FOREGROUND
         if self.fixed_mask is not None:
-            seen = seen & (self.fixed_mask > 0.5)
-        return local[seen].mean().item() if seen.any() else 0.0
+            foreground = foreground & (self.fixed_mask > 0.5)
+        return local[foreground].mean().item() if foreground.any() else 0.0
 
-    def whole(self, own: Tensor) -> Tensor:
-        """The displacement that images are warped by: the field's own, then the initial one."""
-        return own if self.initial is None else compose(own, self.initial)
+    def _deformation(self, field: VelocityField) -> tuple[Tensor, Tensor]:
+        return deformation(field, self.fixed.shape[2:], self.level.step, self.config)
 
-    def _warped(self, displacement: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The moving image and its mask, warped; what is masked does not enter at its edge either.
-
-        How much of the image counts is no goal, so the mask passes no gradient on.
-        """
-        if self.moving_mask is None:
-            return warp(self.moving, displacement), None
-        seen = torch.cat([self.moving * self.moving_mask, self.moving_mask], dim=1)
-        warped = warp(seen, displacement)
-        weight = warped[:, -1:]
-        return warped[:, :-1] / weight.clamp_min(1e-6), weight.detach()
+    def _compose(self, displacement: Tensor) -> Tensor:
+        """The displacement that warps the image: the field's, then the initial one."""
+        return displacement if self.initial is None else compose(displacement, self.initial)

@@ -2,17 +2,77 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from import_graph import PACKAGE, ROOT, import_graph, imports
+
+#: These protect the whole and take seconds.
+ALWAYS = ("test_house.py", "test_notebooks.py")
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--touched",
+        action="store_true",
+        help="only test files that import what differs from the last commit, or from the one "
+        "before where nothing does",
+    )
 
 
 def pytest_configure(config) -> None:
     # One worker a core: more threads would only wait for each other.
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+
+
+def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
+    """With --touched: leave out test files that do not import what was changed."""
+    if not config.getoption("--touched") or not collection_path.name.startswith("test_"):
+        return None
+    if collection_path.suffix != ".py" or collection_path.name in ALWAYS:
+        return None
+    changed = changed_files()
+    if collection_path in changed:
+        return None
+    helpers = set(collection_path.parent.glob("[!t]*.py"))  # modules beside it that tests share
+    text = collection_path.read_text(encoding="utf-8")
+    used = {path for path in helpers if f"from {path.stem} import" in text}
+    names = set().union(*(imports(path) for path in (collection_path, *used)))
+    if "nevf_lite" in names:  # by way of the door, which loads modules by name
+        names |= import_graph()["nevf_lite"]
+    return not (used & changed or names & changed_modules())
+
+
+@functools.cache
+def changed_files() -> set[Path]:
+    """Files that differ from the last commit, or, where none does, from the one before."""
+    for commit in ("HEAD", "HEAD~1"):
+        listed = git("diff", "--name-only", commit) + git("ls-files", "-o", "--exclude-standard")
+        if listed:
+            return {ROOT / name for name in listed}
+    return set()
+
+
+@functools.cache
+def changed_modules() -> set[str]:
+    """Modules of the package that were changed; a script or template counts for its room."""
+    names = set()
+    for path in changed_files():
+        if path.is_relative_to(PACKAGE):
+            inside = path.with_suffix("") if path.suffix == ".py" else path.parent
+            names.add(".".join(inside.relative_to(ROOT).parts).removesuffix(".__init__"))
+    return names
+
+
+def git(*words: str) -> list[str]:
+    command = ["git", "-C", str(ROOT), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""What our book adds to Jupyter Book: one repository setting, tables from the code, docstrings.
+"""The book's Sphinx extension: repository settings, tables from the code, docstrings as RST.
 
-Directives, for use in the Markdown pages: `nevf-presets` (the table of presets), `nevf-dataset`
-(one entry of the catalogue), `nevf-splits`, `nevf-help` (a command's own help).
+Directives for the Markdown pages: `nevf-presets` (the table of presets), `nevf-dataset` (one entry
+of the catalogue), `nevf-splits` (the table of splits), `nevf-help` (the help of a command).
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parent))
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
-from nevf_html import mend  # noqa: E402
+from nevf_html import fix_page  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COLAB = "https://colab.research.google.com"
 
 
-@functools.cache  # every page asks for it
+@functools.cache  # called for every page
 def project() -> dict:
-    """The [project] table of pyproject.toml, the one place for version, licence and address."""
+    """The [project] table of pyproject.toml, the only source of version, licence and address."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def theme_options() -> dict:
-    """What depends on the repository's address: the Colab, source and repository buttons."""
-    about = project()
+    """The theme options that depend on [project]: buttons, titles and the footer of the pages."""
+    metadata = project()
     return {
-        "repository_url": about["urls"]["Repository"].rstrip("/"),
+        "repository_url": metadata["urls"]["Repository"].rstrip("/"),
         "show_toc_level": 2,
         "logo": {"text": "NeVF, hands on", "alt_text": "A warped lattice: home"},
         "use_repository_button": True,
@@ -42,8 +42,8 @@ def theme_options() -> dict:
         "use_download_button": True,
         "launch_buttons": {"colab_url": COLAB, "notebook_interface": "classic"},
         "extra_footer": (
-            f'<p class="nevf-version">nevf_lite {about["version"]}, '
-            f"{about['license']} licence for text and code. "
+            f'<p class="nevf-version">nevf_lite {metadata["version"]}, '
+            f"{metadata['license']} licence for text and code. "
             "The brains have terms of their own: see "
             '<a href="{data}">Data</a>.</p>'
         ),
@@ -55,66 +55,66 @@ def _configure(app, config) -> None:
     config.version = config.release = project()["version"]
 
 
-def _page(app, pagename, templatename, context, doctree) -> None:
-    """Each page: a footer whose link fits where the page lies, and nothing of Thebe.
+def _adjust_page(app, pagename, templatename, context, doctree) -> None:
+    """Give a page a footer with the right relative link, and remove Thebe from it.
 
-    Thebe would run cells on a public server; its scripts come with Jupyter Book even when it is
-    off, name an outside address, and declare one constant twice.
+    Thebe runs cells on a public server. Jupyter Book adds its scripts even when it is off; they
+    name an outside address and declare one constant twice.
     """
     context["theme_extra_footer"] = theme_options()["extra_footer"].format(
         data=context["pathto"]("book/data")
     )
     scripts = context.get("script_files")
     if scripts is not None:
-        scripts[:] = [s for s in scripts if "thebe" not in _text(s).lower()]
+        scripts[:] = [s for s in scripts if "thebe" not in _asset_text(s).lower()]
     styles = context.get("css_files")
     if styles is not None:
-        styles[:] = [s for s in styles if "thebe" not in _text(s).lower()]
+        styles[:] = [s for s in styles if "thebe" not in _asset_text(s).lower()]
 
 
-def _settle(app, exception) -> None:
+def _fix_pages(app, exception) -> None:
+    """Apply `nevf_html.fix_page` to every page of a finished HTML build."""
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             text = path.read_text(encoding="utf-8")
-            mended = mend(text, path)
-            if mended != text:
-                path.write_text(mended, encoding="utf-8")
+            fixed = fix_page(text, path)
+            if fixed != text:
+                path.write_text(fixed, encoding="utf-8")
 
 
-def _text(asset) -> str:
+def _asset_text(asset) -> str:
     return f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body')}"
 
 
-def _docstring(app, what, name, obj, options, lines) -> None:
+def _convert_docstring(app, what, name, obj, options, lines) -> None:
     def link(text: str) -> str | None:
         return known_names().get(text.removesuffix("()").removeprefix("nevf_lite."))
 
     lines[:] = to_rst(lines, known_arguments(obj), link)
 
 
-def _signature(app, what, name, obj, options, signature, returned):
-    """A field whose default is made by a factory is shown as `...`, which Sphinx can read."""
+def _fix_signature(app, what, name, obj, options, signature, returned):
+    """Show the default of a field with a factory as `...`, which Sphinx can parse."""
     return (signature and signature.replace("<factory>", "..."), returned)
 
 
 class _Generated(SphinxDirective):
-    """A directive that writes Markdown from the code, so that the page cannot disagree with it."""
+    """A directive that renders Markdown generated from the code."""
 
     def run(self) -> list[nodes.Node]:
-        holder = nodes.container()
-        self.state.nested_parse(StringList(self.markdown().split("\n"), ""), 0, holder)
-        return holder.children
+        container = nodes.container()
+        self.state.nested_parse(StringList(self.markdown().split("\n"), ""), 0, container)
+        return container.children
 
 
-#: Rows of the table of presets that tell of the levels.
-LEVELS = {
+#: Rows of the table of presets that describe the levels: title to the text of one level.
+LEVEL_ROWS = {
     "levels: how much coarser than the finest grid": lambda level: f"{level.factor:g}",
     "iterations of a level": lambda level: str(level.iterations),
     "`step` L": lambda level: f"{level.step:g}",
     "`lr`": lambda level: f"{level.lr:g}",
     "`window`": lambda level: str(level.window),
 }
-
 
 PRESETS = ("paper", "siren", "default", "fast")
 
@@ -125,19 +125,19 @@ def presets_table() -> str:
 
     presets = [config.PRESETS[name] for name in PRESETS]
     rows = []
-    for title, read in LEVELS.items():
-        # once where all levels agree, otherwise one after the other, coarse to fine
-        each = [[read(level) for level in p.levels] for p in presets]
-        each = [texts[:1] if len(set(texts)) == 1 else texts for texts in each]
-        rows.append([title, *(", then ".join(texts) for texts in each)])
+    for title, level_text in LEVEL_ROWS.items():
+        # one text where all levels agree, otherwise one per level, coarse to fine
+        columns = [[level_text(level) for level in p.levels] for p in presets]
+        columns = [texts[:1] if len(set(texts)) == 1 else texts for texts in columns]
+        rows.append([title, *(", then ".join(texts) for texts in columns)])
     for setting in dataclasses.fields(config.Config):
         if setting.name != "levels":
             values = [_value(getattr(p, setting.name)) for p in presets]
             rows.append([f"`{setting.name}`", *values])
     for row in rows:
         row[2:] = [text if text == row[1] else f"**{text}**" for text in row[2:]]
-    head = [["setting", *(f"`{name}`" for name in PRESETS)], ["---"] * (1 + len(PRESETS))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in head + rows)
+    header = [["setting", *(f"`{name}`" for name in PRESETS)], ["---"] * (1 + len(PRESETS))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in header + rows)
 
 
 class Presets(_Generated):
@@ -161,27 +161,28 @@ class DatasetEntry(_Generated):
     def markdown(self) -> str:
         from nevf_lite.data import DATASETS
 
-        one = DATASETS[self.arguments[0]]
-        ndims = " or ".join(f"{n}-D" for n in one.ndims)
+        dataset = DATASETS[self.arguments[0]]
+        ndims = " or ".join(f"{n}-D" for n in dataset.ndims)
         rows = {
-            "What": f"{one.title} ({ndims})",
-            "Default pair": " <- ".join(f"`{subject}`" for subject in one.pair) or "made by `seed`",
-            "To have it": one.obtain[0].upper() + one.obtain[1:],
-            "Licence": one.licence,
-            "Credit": one.credit,
+            "What": f"{dataset.title} ({ndims})",
+            "Default pair": " <- ".join(f"`{subject}`" for subject in dataset.pair)
+            or "made by `seed`",
+            "To have it": dataset.obtain[0].upper() + dataset.obtain[1:],
+            "Licence": dataset.licence,
+            "Credit": dataset.credit,
         }
         return "\n".join(f"{name}\n: {text}\n" for name, text in rows.items())
 
 
 class Splits(_Generated):
-    """Who is in which split."""
+    """The table of splits: the subjects of each."""
 
     def markdown(self) -> str:
         from nevf_lite.data import TEST_ATLASES, TEST_SCANS, TRAIN
 
         rows = ["| split | dataset | subjects |", "|---|---|---|"]
-        for dataset, people in TRAIN.items():
-            rows.append(f"| `train` | `{dataset}` | {', '.join(people)} |")
+        for dataset, subjects in TRAIN.items():
+            rows.append(f"| `train` | `{dataset}` | {', '.join(subjects)} |")
         for dataset, atlases in TEST_ATLASES.items():
             scans = ", ".join(TEST_SCANS[dataset])
             rows.append(
@@ -202,14 +203,13 @@ class Help(SphinxDirective):
         from nevf_lite.cli import app
 
         words = list(self.arguments)
-        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="nevf", terminal_width=78)
-        if shown.exit_code:
-            raise self.error(f"nevf {' '.join(words)} --help: {shown.output}")
-        text = nodes.literal_block(shown.output, shown.output, language="text")
-        return [text]
+        result = CliRunner().invoke(app, [*words, "--help"], prog_name="nevf", terminal_width=78)
+        if result.exit_code:
+            raise self.error(f"nevf {' '.join(words)} --help: {result.output}")
+        return [nodes.literal_block(result.output, result.output, language="text")]
 
 
-#: Excerpts in search results are fetched, which browsers refuse to a page opened from the disk.
+#: Search excerpts are fetched, which browsers do not allow for pages opened from the disk.
 NO_EXCERPTS = (
     'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
 )
@@ -218,11 +218,11 @@ NO_EXCERPTS = (
 def setup(app) -> dict:
     app.add_js_file(None, body=NO_EXCERPTS, priority=900)
     app.connect("config-inited", _configure)
-    # after Jupyter Book's own extensions have put their scripts in
-    app.connect("html-page-context", _page, priority=999)
-    app.connect("build-finished", _settle)
-    app.connect("autodoc-process-docstring", _docstring)
-    app.connect("autodoc-process-signature", _signature)
+    # runs after the extensions of Jupyter Book, which add their scripts
+    app.connect("html-page-context", _adjust_page, priority=999)
+    app.connect("build-finished", _fix_pages)
+    app.connect("autodoc-process-docstring", _convert_docstring)
+    app.connect("autodoc-process-signature", _fix_signature)
     app.add_directive("nevf-presets", Presets)
     app.add_directive("nevf-dataset", DatasetEntry)
     app.add_directive("nevf-splits", Splits)

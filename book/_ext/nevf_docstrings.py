@@ -1,7 +1,7 @@
-"""The package's docstrings are plain text, to be read in a terminal. Here they become RST.
+"""Converts the docstrings of the package, which are plain text, to reStructuredText.
 
 In a docstring an argument is introduced by its name and a colon (`shape: (D, H, W) or (H, W).`),
-code is indented or stands in backticks, and asterisks and bars are mathematics. Words are kept.
+code is indented or in backticks, and asterisks and bars are mathematics. No word is changed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from collections.abc import Callable, Collection
 #: The modules of the API page, in its order.
 MODULES = """
 grid warp fields integrate losses config descent optimise kernels
-registration transform parts space affine io result
-data.pairs data.catalogue data.simulate chapters
-metrics evaluation
-networks.base networks.voxelmorph_net networks.symnet_net networks.weights
-networks.lattice networks.prediction networks.refinement networks.training
+scans.space scans.io scans.points scans.files
+transforms.transform transforms.components transforms.affine
+scores.metrics scores.deformation scores.evaluation
+data.pairs data.splits data.catalogue data.simulate
+viz.figures viz.slices viz.maps viz.charts viz.sketch viz.viewer.viewer viz.report.report
+viz.live viz.style
+registration.register registration.result registration.folder registration.memory
+networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice
+networks.prediction networks.refinement networks.training
 study.methods study.plan study.run study.batches study.rows study.report study.cluster
-study.baselines
-study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
+study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
 study.baselines.demons study.baselines.greedy
-viz.figures viz.slices viz.maps viz.charts viz.sketch viz.viewer viz.live viz.style
+chapters
 """.split()
 
-#: A line this much shorter than the others was ended on purpose, not by the wrapping.
+#: A line that the next line's first word would not fill to this width ends by intention.
 WIDTH = 92
 CODE = re.compile(r"(``[^`]+``|:\w+:`[^`]+`|`[^`]+`_?)")
 
@@ -39,15 +42,15 @@ def to_rst(
 ) -> list[str]:
     """The lines of a docstring as reStructuredText.
 
-    arguments: names that may be introduced in it. link: the role for a name in backticks, such as
-    ":py:func:`~nevf_lite.grid.blur`", or None where there is nothing to link.
+    arguments: the names that it may introduce. link: returns the role for a name in backticks, such
+    as ":py:func:`~nevf_lite.grid.blur`", or None for a name without a target.
     """
     out: list[str] = []
     for block in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
         if not block.strip():
             continue
-        if block.startswith((" ", "\t")) or _python(block):
-            out += [".. code-block:: text" if _layout(block) else ".. code-block:: python", ""]
+        if block.startswith((" ", "\t")) or _is_python(block):
+            out += [".. code-block:: text" if _is_listing(block) else ".. code-block:: python", ""]
             out += textwrap.indent(textwrap.dedent(block), "   ").split("\n")
         elif block.startswith(("* ", "- ", "::")):
             out += block.split("\n")
@@ -58,7 +61,7 @@ def to_rst(
 
 
 def known_arguments(obj: object) -> tuple[str, ...]:
-    """What a docstring of this object may introduce: its parameters, or the fields of its class."""
+    """The names that an object's docstring may introduce: its parameters and annotated fields."""
     try:
         names = list(inspect.signature(obj).parameters)
     except (TypeError, ValueError):
@@ -68,43 +71,47 @@ def known_arguments(obj: object) -> tuple[str, ...]:
 
 @functools.cache
 def known_names() -> dict[str, str]:
-    """Short names (`register`, `metrics.dice`) to the role that links what is documented."""
-    found = {}
+    """Short names (`register`, `metrics.dice`) to the role that links the documented object."""
+    roles = {}
     for short in MODULES:
         module = importlib.import_module(f"nevf_lite.{short}")
-        found.setdefault(short, f":py:mod:`~{module.__name__}`")
+        roles.setdefault(short, f":py:mod:`~{module.__name__}`")
         for name, obj in vars(module).items():
-            own = getattr(obj, "__module__", "") == module.__name__
-            if name.startswith("_") or not (own or name in getattr(module, "__all__", ())):
+            defined = getattr(obj, "__module__", "") == module.__name__
+            if name.startswith("_") or not (defined or name in getattr(module, "__all__", ())):
                 continue
             if inspect.isfunction(obj) or inspect.isclass(obj):
                 kind = "class" if inspect.isclass(obj) else "func"
                 role = f":py:{kind}:`~{module.__name__}.{name}`"
-                found[f"{short}.{name}"] = found[name] = role
-    return found
+                module_name = short.rpartition(".")[2]
+                roles[f"{short}.{name}"] = roles[f"{module_name}.{name}"] = roles[name] = role
+    return roles
 
 
-def _python(block: str) -> bool:
-    """Is a paragraph code though it is not indented? A sentence with a full stop never parses."""
+def _is_python(block: str) -> bool:
+    """Whether a paragraph parses as Python; a sentence with a full stop never does."""
     try:
         return bool(ast.parse(block).body)
     except SyntaxError:
         return False
 
 
-def _layout(block: str) -> bool:
-    """Is an indented block a listing of files rather than Python?"""
+def _is_listing(block: str) -> bool:
+    """Whether an indented block is a listing of files rather than Python."""
     return "<" in block and ">" in block
 
 
 def _paragraph(block: str, arguments: Collection[str], link) -> list[str]:
     out: list[str] = []
-    for piece in _deliberate_lines(block):
-        before, described = _introductions(piece, arguments)
+    for text in _intended_lines(block):
+        before, described = _introductions(text, arguments)
         out += [_escape(before, link)] if before else []
         if described:
             out += [""] if out else []
-            out += [f"- **{', '.join(names)}**: {_escape(text, link)}" for names, text in described]
+            out += [
+                f"- **{', '.join(names)}**: {_escape(meaning, link)}"
+                for names, meaning in described
+            ]
             out.append("")
         for sentence in ("Returns ", "Raises "):
             if before.startswith(sentence):
@@ -112,25 +119,25 @@ def _paragraph(block: str, arguments: Collection[str], link) -> list[str]:
     return out
 
 
-def _deliberate_lines(block: str) -> list[str]:
-    """A paragraph cut where its author began a new line after a full stop and before the margin."""
-    pieces: list[str] = []
+def _intended_lines(block: str) -> list[str]:
+    """A paragraph split where a new line begins after a full stop and before the margin."""
+    texts: list[str] = []
     previous = None
     for line in (line.strip() for line in block.split("\n")):
         room = previous is not None and len(previous) + len(line.split()[0]) + 1 <= WIDTH
         if previous is None or (room and previous.endswith(".") and line[:1].isupper()):
-            pieces.append(line)
+            texts.append(line)
         else:
-            pieces[-1] += " " + line
+            texts[-1] += " " + line
         previous = line
-    # what a function gives back is never part of what an argument means
-    return [p for piece in pieces for p in re.split(r"(?<=\.) (?=(?:Returns|Raises) )", piece)]
+    # a sentence about returned values or errors is not part of the meaning of an argument
+    return [s for text in texts for s in re.split(r"(?<=\.) (?=(?:Returns|Raises) )", text)]
 
 
 def _introductions(
     text: str, arguments: Collection[str]
 ) -> tuple[str, list[tuple[list[str], str]]]:
-    """Text before the first introduced argument, then (names, meaning) of each."""
+    """The text before the first introduced argument, and (names, meaning) of each argument."""
     starts = []
     for match in re.finditer(r"(?:^|(?<=[.;)] ))([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): ", text):
         names = match[1].split(", ")
@@ -147,7 +154,7 @@ def _introductions(
 
 
 def _escape(text: str, link) -> str:
-    """Asterisks, bars and final underscores are themselves; single backticks are code, or links."""
+    """Escape asterisks, bars and final underscores; single backticks become links or code."""
     pieces = CODE.split(text)
     for i, piece in enumerate(pieces):
         if i % 2 == 0:

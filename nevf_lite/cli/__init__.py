@@ -1,4 +1,7 @@
-"""`nevf`: the command line. Each command has a page of its own; heavy imports wait inside them."""
+"""The command line `nevf`, one module per command.
+
+Heavy libraries such as torch are imported inside the commands, so that `nevf --help` is quick.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import typer
 
 from nevf_lite import __version__
 from nevf_lite.cli import apply, data, demo, evaluate, info, register, study, view
-from nevf_lite.cli.terminal import Command, Nevf, debugging
+from nevf_lite.cli.terminal import Command, RootGroup, debugging
 
 __all__ = ["app", "main"]
 
@@ -19,11 +22,11 @@ EXAMPLES = """Examples:
   nevf register fixed.nii.gz moving.nii.gz -o result
   nevf apply result moving_labels.nii.gz -o labels_on_fixed.nii.gz
 
-Each command explains itself: nevf register --help"""
+Help for one command: nevf register --help"""
 
 app = typer.Typer(
     name="nevf",
-    cls=Nevf,
+    cls=RootGroup,
     help="Register brain images with a neural velocity field: smooth, invertible, in millimetres.",
     epilog=EXAMPLES,
     rich_markup_mode=None,
@@ -34,7 +37,7 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _whole(
+def _root(
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
@@ -47,7 +50,7 @@ def _whole(
         typer.echo(ctx.get_help())
 
 
-for _panel, _page, _names in (
+for _panel, _module, _names in (
     ("Register", register, ("register",)),
     ("Register", demo, ("demo",)),
     ("Use a result", apply, ("apply", "invert", "compose")),
@@ -56,8 +59,8 @@ for _panel, _page, _names in (
     ("Machine and data", info, ("info",)),
 ):
     for _name in _names:
-        app.command(cls=Command, rich_help_panel=_panel, epilog=_page.EXAMPLES[_name])(
-            getattr(_page, _name)
+        app.command(cls=Command, rich_help_panel=_panel, epilog=_module.EXAMPLES[_name])(
+            getattr(_module, _name)
         )
 app.add_typer(data.app, name="data", rich_help_panel="Machine and data")
 app.add_typer(study.app, name="study", rich_help_panel="Compare methods")
@@ -66,8 +69,8 @@ app.add_typer(study.app, name="study", rich_help_panel="Compare methods")
 def main() -> None:
     """The console script `nevf`."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a file name may hold what the terminal cannot show
+        if hasattr(stream, "reconfigure"):  # file names may hold characters that the terminal lacks
             stream.reconfigure(errors="backslashreplace")
     if not sys.warnoptions and not debugging():
-        warnings.simplefilter("ignore")  # libraries talk to programmers, not to users
+        warnings.simplefilter("ignore")  # warnings of libraries are for programmers
     app(prog_name="nevf")

@@ -1,4 +1,4 @@
-"""`nevf apply`, `nevf invert` and `nevf compose`: what transforms are for."""
+"""`nevf apply`, `nevf invert` and `nevf compose`: use transforms that were saved."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ EXAMPLES = {
     "compose": """Examples:
   nevf compose scan_to_atlas atlas_to_mni -o scan_to_mni.nii.gz
 
-What `nevf apply scan_to_mni.nii.gz` then does is what scan_to_atlas and, after it,
-atlas_to_mni would do, with one interpolation instead of two.""",
+`nevf apply scan_to_mni.nii.gz` then has the effect of applying scan_to_atlas first and
+atlas_to_mni second, with one interpolation instead of two.""",
 }
 
 Kind = StrEnum("Kind", ["image", "labels", "points"])
@@ -32,68 +32,74 @@ Interpolation = StrEnum("Interpolation", ["linear", "cubic", "nearest"])
 LabelMode = StrEnum("LabelMode", ["nearest", "onehot"])
 
 TRANSFORM = "A result folder, a .safetensors file or an ITK displacement field (.nii.gz)."
-WRITES = "Where to: .nii.gz, an ITK displacement field, or .safetensors, the transform itself."
-#: Neighbours in a label map are alike; in a scan, noise makes them differ.
-ALIKE = 0.5
+OUTPUT = "File to write: .nii.gz for an ITK displacement field, .safetensors for the transform."
+#: Fraction of equal neighbours from which whole numbers are taken for labels. Neighbouring voxels
+#: of a label map are mostly equal; in a scan, noise makes them differ.
+MIN_EQUAL = 0.5
 
-Source = Annotated[Path, typer.Argument(metavar="DIR", help=TRANSFORM)]
-Target = Annotated[Path, option("-o --output", "FILE", WRITES)]
+TransformArgument = Annotated[Path, typer.Argument(metavar="DIR", help=TRANSFORM)]
+OutputOption = Annotated[Path, option("-o --output", "FILE", OUTPUT)]
 
 
 def apply(
-    transform: Source,
+    transform: TransformArgument,
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="An image, a label map or a CSV of points.")
+        Path, typer.Argument(metavar="INPUT", help="An image, a label map or a CSV file of points.")
     ],
-    output: Annotated[Path, option("-o --output", "FILE", "Where to write what comes out.")],
+    output: Annotated[Path, option("-o --output", "FILE", "File to write.")],
     kind: Annotated[
-        Kind | None, option("--kind", None, "What INPUT is.", "guessed, and said")
+        Kind | None, option("--kind", None, "What INPUT holds.", "detected and reported")
     ] = None,
     inverse: Annotated[
-        bool, option("--inverse", None, "From the fixed image's space to the moving one's.")
+        bool, option("--inverse", None, "Map from the fixed image's space to the moving image's.")
     ] = False,
     like: Annotated[
         Path | None,
-        option("--like", "IMAGE", "Grid to write on.", "that of the image whose space it is"),
+        option(
+            "--like",
+            "IMAGE",
+            "Image whose grid the output gets.",
+            "the fixed image, or with --inverse the moving one",
+        ),
     ] = None,
     interpolation: Annotated[
-        Interpolation | None, option("--interpolation", None, "Of images.", "linear")
+        Interpolation | None, option("--interpolation", None, "Interpolation of images.", "linear")
     ] = None,
     label_mode: Annotated[
         LabelMode | None,
-        option("--label-mode", None, "Of labels; onehot is smoother.", "nearest"),
+        option("--label-mode", None, "Interpolation of labels; onehot is smoother.", "nearest"),
     ] = None,
 ) -> None:
-    """Bring an image, labels or points into the space of the fixed image.
+    """Warp an image, labels or points into the space of the fixed image.
 
-    All three go the same way: from the moving image's space to the fixed one's, and with --inverse
-    from the fixed one's to the moving one's. Points are a CSV file with the columns x, y and z, in
-    millimetres, RAS; its other columns are kept.
+    INPUT is in the moving image's space; with --inverse it is in the fixed image's space and is
+    mapped to the moving image's. This holds for images, labels and points. Points are a CSV file
+    with the columns x, y and z, RAS coordinates in millimetres; its other columns are kept.
     """
-    checks.keep_result(output, transform)
-    checks.keep_inputs(output, {"input": source, "grid to write on": like})
+    checks.protect_result(output, transform)
+    checks.protect_inputs(output, {"input": source, "--like image": like})
 
-    from nevf_lite.transform import Transform
+    from nevf_lite.transforms.transform import Transform
 
     loaded = Transform.load(transform)
     loaded = loaded.inverse if inverse else loaded
-    kind = kind or _guess(source)
-    checks.needs(kind == "image", "an image as input", interpolation=interpolation)
-    checks.needs(kind == "labels", "labels as input", label_mode=label_mode)
+    kind = kind or _detect_kind(source)
+    checks.require(kind == "image", "an image as input", interpolation=interpolation)
+    checks.require(kind == "labels", "labels as input", label_mode=label_mode)
     if kind == "points":
-        from nevf_lite.files import suffix_of
-        from nevf_lite.points import read_points, write_points
+        from nevf_lite.scans.files import suffix_of
+        from nevf_lite.scans.points import read_points, write_points
 
-        checks.needs(False, "an image as input", like=like)
+        checks.require(False, "an image or labels as input", like=like)
         suffix_of(output, (".csv",), "output")
         write_points(output, loaded.points_to_fixed(read_points(source, "input")), like=source)
         return
 
     import numpy as np
 
-    from nevf_lite.io import load_image, load_labels, save_image
+    from nevf_lite.scans.io import load_image, load_labels, save_image
 
-    grid = loaded.fixed if like is None else _grid(like)
+    grid = loaded.fixed if like is None else _load_grid(like)
     if kind == "labels":
         image = load_labels(source, "input")
         warped = loaded.warp_labels(image, str(label_mode or LabelMode.nearest), like=grid)
@@ -102,20 +108,20 @@ def apply(
         warped = loaded.warp_image(image, str(interpolation or Interpolation.linear), like=grid)
     data = np.asarray(warped.dataobj)
     if not data.any():
-        note(f"{output} is zero everywhere: {source} does not lie where the transform reads it")
+        note(f"{output} is zero everywhere: {source} is outside the region that the transform maps")
     save_image(output, data, grid)
 
 
-def invert(transform: Source, output: Target) -> None:
+def invert(transform: TransformArgument, output: OutputOption) -> None:
     """Write the inverse of a transform.
 
-    It brings what is in the fixed image's space into the moving one's. The inverse of a
-    registration is exact: its velocity runs backwards. That of a displacement field from elsewhere
-    is found by iteration.
+    The inverse maps from the fixed image's space to the moving image's. For a registration it is
+    exact: the velocity field is integrated backwards. For a displacement field of another tool it
+    is computed by iteration.
     """
-    checks.keep_result(output, transform)
+    checks.protect_result(output, transform)
 
-    from nevf_lite.transform import Transform
+    from nevf_lite.transforms.transform import Transform
 
     _save(Transform.load(transform).inverse, output)
 
@@ -123,40 +129,40 @@ def invert(transform: Source, output: Target) -> None:
 def compose(
     transforms: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR", help=TRANSFORM + " Two or more of them."),
+        typer.Argument(metavar="DIR", help=TRANSFORM + " Two or more."),
     ],
-    output: Target,
+    output: OutputOption,
 ) -> None:
-    """Chain several transforms into one.
+    """Compose several transforms into one.
 
-    They are named in the order in which `nevf apply` would be called with them, one after the
-    other: the fixed space of the first is the moving space of the second.
+    Give them in the order in which `nevf apply` would apply them: the fixed space of the first is
+    the moving space of the second.
     """
     if len(transforms) < 2:
         raise ValueError("compose: wanted two transforms or more, got one")
     for path in transforms:
-        checks.keep_result(output, path)
+        checks.protect_result(output, path)
 
-    from nevf_lite.transform import Transform
+    from nevf_lite.transforms.transform import Transform
 
     loaded = [Transform.load(path) for path in transforms]
     for i in range(len(loaded) - 1):
         first, second = loaded[i : i + 2]
         if first.fixed != second.moving and first.moving == second.fixed:
             note(
-                f"{transforms[i]} and {transforms[i + 1]} look as if they were meant the other way "
-                "round: the first one's moving grid is the second one's fixed grid"
+                f"{transforms[i]} and {transforms[i + 1]} seem to be the other way round: the "
+                "moving grid of the first is the fixed grid of the second"
             )
-    # maps of points run against the images: the last one leads from the final grid
-    whole = loaded.pop()
+    # Points are mapped from fixed to moving, so the last transform is applied to them first.
+    composed = loaded.pop()
     while loaded:
-        whole = whole.compose(loaded.pop())
-    _save(whole, output)
+        composed = composed.compose(loaded.pop())
+    _save(composed, output)
 
 
 def _save(transform, output: Path) -> None:
-    from nevf_lite.files import suffix_of
-    from nevf_lite.io import write_displacement
+    from nevf_lite.scans.files import suffix_of
+    from nevf_lite.scans.io import write_displacement
 
     if suffix_of(output, (".safetensors", ".nii", ".nii.gz"), "output") == ".safetensors":
         transform.save(output)
@@ -164,43 +170,47 @@ def _save(transform, output: Path) -> None:
         write_displacement(output, transform.displacement(), transform.fixed)
 
 
-def _grid(path: Path):
-    from nevf_lite.readers import open_image
-    from nevf_lite.space import Grid
+def _load_grid(path: Path):
+    from nevf_lite.scans.readers import open_image
+    from nevf_lite.scans.space import Grid
 
     data, affine, _ = open_image(path, "like")
     return Grid(data.shape, affine)
 
 
-def _guess(path: Path) -> Kind:
-    """What a file is, by its ending and its voxels; says so where it could be mistaken."""
+def _detect_kind(path: Path) -> Kind:
+    """What a file holds, by its suffix and its voxels; prints a note where this can be wrong."""
     if path.suffix.lower() == ".csv":
         return Kind.points
 
-    from nevf_lite.readers import open_image
+    from nevf_lite.scans.readers import open_image
 
     data, _, _ = open_image(path, "input")
     if data.dtype.kind == "f" and (data != data.round()).any():
         return Kind.image
     labels = looks_like_labels(data)
     if labels:
-        note(f"{path} is taken for labels, which it looks like; if it is not, say --kind image")
+        note(f"{path} is treated as labels; if it is an image, use --kind image")
     else:
-        note(f"{path} is taken for an image, not labels; if it holds labels, say --kind labels")
+        note(f"{path} is treated as an image; if it holds labels, use --kind labels")
     return Kind.labels if labels else Kind.image
 
 
 def looks_like_labels(data) -> bool:
-    """Of whole numbers (*shape): are most neighbouring voxels, the background aside, alike?"""
+    """True if most neighbouring voxels outside the background are equal.
+
+    data: whole numbers, (*shape). The background is the most frequent value.
+    """
     import numpy as np
 
     values, counts = np.unique(data, return_counts=True)
-    inside = data != values[counts.argmax()]
-    pairs = alike = 0
+    foreground = data != values[counts.argmax()]
+    pairs = equal = 0
     for axis in range(data.ndim):
-        ahead, behind = ([slice(None)] * data.ndim for _ in range(2))
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        both = inside[tuple(ahead)] & inside[tuple(behind)]
-        pairs += int(both.sum())
-        alike += int((both & (data[tuple(ahead)] == data[tuple(behind)])).sum())
-    return alike >= ALIKE * pairs
+        upper, lower = ([slice(None)] * data.ndim for _ in range(2))
+        upper[axis], lower[axis] = slice(1, None), slice(None, -1)
+        upper, lower = tuple(upper), tuple(lower)
+        compared = foreground[upper] & foreground[lower]
+        pairs += int(compared.sum())
+        equal += int((compared & (data[upper] == data[lower])).sum())
+    return equal >= MIN_EQUAL * pairs

@@ -1,4 +1,4 @@
-"""What can be known before the work begins: options that fit together, places to write to."""
+"""Checks before a computation starts: options that depend on each other, outputs, label names."""
 
 from __future__ import annotations
 
@@ -9,105 +9,114 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nevf_lite.files import RESULT_FILES
+from nevf_lite.scans.files import RESULT_FILES
 
 TABLES = Path(__file__).parents[1] / "data" / "tables"
+LABELS_HELP = "Labels to score, such as 1-62,70."
+LABELS_DEFAULT = "all that occur in both"
 LABEL_NAMES_HELP = (
-    "Their names: a table with columns index and name, a FreeSurfer colour table, or one of "
-    "mindboggle, oasis, neurite."
+    "Names of the labels: a table with columns index and name, a FreeSurfer colour table, or "
+    "mindboggle, oasis or neurite for a built-in one."
 )
 
 
-def together(**options: object) -> bool:
-    """Were these options given? ValueError if only some were; names as Python writes them."""
-    given = [name for name, value in options.items() if value is not None]
-    if given and len(given) < len(options):
-        missing = [_flag(name) for name in options if name not in given]
-        raise ValueError(f"{_flag(given[0])} was given without {' and '.join(missing)}")
-    return bool(given)
+def all_or_none(**options: object) -> bool:
+    """True if all of these options are set, False if none is.
+
+    options: by their Python names, None where not set. Raises ValueError if only some are set.
+    """
+    present = [name for name, value in options.items() if value is not None]
+    if present and len(present) < len(options):
+        missing = [_flag(name) for name in options if name not in present]
+        raise ValueError(f"{_flag(present[0])} was given without {' and '.join(missing)}")
+    return bool(present)
 
 
-def needs(condition: bool, wanted: str, **options: object) -> None:
-    """ValueError for the options that were given although what they belong to was not."""
+def require(condition: bool, requirement: str, **options: object) -> None:
+    """ValueError if one of the options is set although the condition does not hold.
+
+    requirement: the condition in words, for the message. options: by their Python names, None
+    where not set.
+    """
     for name, value in options.items():
         if value is not None and not condition:
-            raise ValueError(f"{_flag(name)} was given without {wanted}")
+            raise ValueError(f"{_flag(name)} was given without {requirement}")
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def keep_inputs(output: Path, inputs: Mapping[str, Path | None]) -> None:
-    """ValueError if writing `output` would destroy one of the inputs."""
+def protect_inputs(output: Path, inputs: Mapping[str, Path | None]) -> None:
+    """ValueError if `output` is one of the inputs, which writing it would destroy."""
     for name, path in inputs.items():
-        if path is not None and _same(output, path):
+        if path is not None and _same_file(output, path):
             raise ValueError(f"output: {output} is the {name} itself; choose another name")
 
 
-def keep_result(output: Path, transform: Path) -> None:
-    """ValueError if `output` is a file of the result (a folder, or one of its files) in use."""
+def protect_result(output: Path, transform: Path) -> None:
+    """ValueError if `output` is the transform, or a file of the result folder that holds it."""
     if transform.expanduser().is_dir():
         for name in RESULT_FILES:
-            if _same(output, transform / name):
+            if _same_file(output, transform / name):
                 raise ValueError(f"output: {output} belongs to the result; choose another name")
-    keep_inputs(output, {"transform": transform})
+    protect_inputs(output, {"transform": transform})
 
 
-def _same(a: Path, b: Path) -> bool:
+def _same_file(a: Path, b: Path) -> bool:
     return a.expanduser().resolve() == b.expanduser().resolve()
 
 
-def result_folder(folder: Path, inputs: Mapping[str, Path | None], size: int = 0) -> Path:
-    """The folder of a result, once it is known that one of `size` bytes can be written there.
+def check_result_folder(folder: Path, inputs: Mapping[str, Path | None], size: int = 0) -> Path:
+    """The expanded path of a result folder, after checking that `size` bytes can be written there.
 
-    Raises ValueError for a file of that name or an input that would be overwritten, OSError where
-    nothing can be written or the disk is nearly full.
+    Raises ValueError if it is a file or if the result would overwrite an input, OSError if the
+    folder is not writable or the disk has too little space.
     """
     folder = folder.expanduser()
     for name in RESULT_FILES:
-        keep_inputs(folder / name, inputs)
+        protect_inputs(folder / name, inputs)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output: {folder} is a file; name a folder")
-    place = nearest_folder(folder)
+    parent = nearest_folder(folder)
     try:
-        with tempfile.TemporaryFile(dir=place):
+        with tempfile.TemporaryFile(dir=parent):
             pass
-        free = shutil.disk_usage(place).free
+        free = shutil.disk_usage(parent).free
     except OSError as error:
-        raise OSError(f"output: nothing can be written to {place} ({error.strerror})") from error
+        raise OSError(f"output: nothing can be written to {parent} ({error.strerror})") from error
     if free < size:
         raise OSError(
-            f"output: the disk of {place} has {free / 1e6:.0f} MB free and the result may need "
+            f"output: the disk of {parent} has {free / 1e6:.0f} MB free and the result may need "
             f"{size / 1e6:.0f} MB; free some space or choose another folder"
         )
     return folder
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path itself, or the closest of its parents that exists. ValueError if that is a file."""
-    for place in (path.absolute(), *path.absolute().parents):
-        if place.is_dir():
-            return place
-        if place.exists():
+    """The path itself or its closest parent that exists. ValueError if that is a file."""
+    for ancestor in (path.absolute(), *path.absolute().parents):
+        if ancestor.is_dir():
+            return ancestor
+        if ancestor.exists():
             break
-    raise ValueError(f"output: {place} is a file, so {path} cannot be a folder")
+    raise ValueError(f"output: {ancestor} is a file, so {path} cannot be a folder")
 
 
 def label_names(source: str | None) -> dict[int, str]:
-    """Numbers and names of labels.
+    """Names of labels by number.
 
-    source: a built-in table ("mindboggle", "oasis", "neurite"), or a file: columns `index` and
-    `name` separated by tabs or commas, as BIDS has it, or a FreeSurfer colour table. Raises
-    FileNotFoundError, or ValueError for a file that is neither.
+    source: a built-in table ("mindboggle", "oasis", "neurite"), or a file: either columns `index`
+    and `name` separated by tabs or commas, as in BIDS, or a FreeSurfer colour table. None gives no
+    names. Raises FileNotFoundError, or ValueError for a file of another format.
     """
-    from nevf_lite.files import existing_file
+    from nevf_lite.scans.files import existing_file
 
     if source is None:
         return {}
     built_in = TABLES / f"{source}.tsv"
-    is_ours = os.sep not in source and built_in.is_file()
-    path = existing_file(built_in if is_ours else source, "label_names")
+    is_built_in = os.sep not in source and built_in.is_file()
+    path = existing_file(built_in if is_built_in else source, "label_names")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -123,11 +132,12 @@ def label_names(source: str | None) -> dict[int, str]:
     names = {int(number): name for number, name in rows if number.strip().isdigit()}
     if not names:
         raise ValueError(
-            f"label_names: {path} has no column `index` with a column `name`, and is no FreeSurfer "
-            "colour table either"
+            f"label_names: {path} has no columns `index` and `name`, and is not a FreeSurfer "
+            "colour table"
         )
     return names
 
 
 def _rows(lines: Sequence[str], separator: str, width: int) -> list[list[str]]:
+    """Cells of all lines that have at least `width` of them."""
     return [row for row in csv.reader(lines, delimiter=separator) if len(row) >= width]

@@ -1,4 +1,4 @@
-"""`nevf data`: the brains that are here, and how to have more of them."""
+"""`nevf data`: list, download and prepare datasets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ EXAMPLES = {
   nevf data fetch sample
   nevf data fetch mindboggle --yes && nevf data prepare mindboggle
 
-Data is looked for in the folder that the variable NEVF_DATA names, then in the cache,
-which NEVF_CACHE may move to another disk."""
+Data is looked for in the folder named by the environment variable NEVF_DATA, then in
+the cache folder, which the environment variable NEVF_CACHE can change."""
 }
 
 app = typer.Typer(
     cls=Group,
-    help="List, fetch and prepare brains to register.",
+    help="List, download and prepare brain images to register.",
     epilog=EXAMPLES["data"],
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -33,72 +33,76 @@ app = typer.Typer(
 def list_data(
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
-    """Show what data there is, where, and how to have the rest."""
+    """Show which data is installed, where, and how to get the rest."""
     from nevf_lite.data import available
 
-    found = available()
+    datasets = available()
     if as_json:
         rows = [
             {
-                "name": one.dataset.name,
-                "title": one.dataset.title,
-                "here": one.here,
-                "folder": None if one.folder is None else str(one.folder),
-                "subjects": one.subjects,
-                "licence": one.dataset.licence,
-                "credit": one.dataset.credit,
-                "obtain": one.dataset.obtain,
+                "name": entry.dataset.name,
+                "title": entry.dataset.title,
+                "here": entry.available,
+                "folder": None if entry.folder is None else str(entry.folder),
+                "subjects": entry.subjects,
+                "licence": entry.dataset.licence,
+                "credit": entry.dataset.credit,
+                "obtain": entry.dataset.obtain,
             }
-            for one in found
+            for entry in datasets
         ]
         show_json({"data": rows})
         return
-    for one in found:
-        typer.echo(f"{one.dataset.name}: {one.dataset.title}")
-        if one.here:
-            typer.echo(f"  here     {one.folder or 'always'}")
-            if one.subjects:
-                typer.echo(f"  people   {_shortened(one.subjects)}")
+    for entry in datasets:
+        typer.echo(f"{entry.dataset.name}: {entry.dataset.title}")
+        if entry.available:
+            typer.echo(f"  here     {entry.folder or 'built in'}")
+            if entry.subjects:
+                typer.echo(f"  people   {_shortened(entry.subjects)}")
         else:
-            typer.echo(f"  missing  {one.dataset.obtain}")
+            typer.echo(f"  missing  {entry.dataset.obtain}")
         for name in ("licence", "credit"):
-            text = f"  {name:<9}{getattr(one.dataset, name)}"
+            text = f"  {name:<9}{getattr(entry.dataset, name)}"
             typer.echo(textwrap.fill(text, 100, subsequent_indent=" " * 11))
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="See `nevf data list`.")]
-Quiet = Annotated[bool, option("-q --quiet", None, "No progress bar.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A dataset; `nevf data list` shows all.")
+]
+QuietOption = Annotated[bool, option("-q --quiet", None, "Show no progress bar.")]
 
 
 @app.command(cls=Command)
 def fetch(
-    name: Name,
-    yes: Annotated[bool, option("-y --yes", None, "Do not ask before downloading.")] = False,
-    url: Annotated[str | None, option("--url", "URL", "Another address of it.")] = None,
+    name: NameArgument,
+    yes: Annotated[bool, option("-y --yes", None, "Download without asking.")] = False,
+    url: Annotated[
+        str | None, option("--url", "URL", "Download from this address instead.")
+    ] = None,
     trust: Annotated[
         bool, option("--trust", None, "Accept a file whose checksum has changed.")
     ] = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Download from the owner; shows size and licence, then asks.
+    """Download a dataset from its owner, after showing size and licence.
 
-    A download that was cut goes on where it ended. NAME may also be `weights`: published network
-    weights.
+    It asks before downloading. An interrupted download continues where it stopped. NAME may also
+    be `weights`, for published network weights.
     """
     from nevf_lite.data import DATASETS
-    from nevf_lite.data.fetch import fetch as bring
+    from nevf_lite.data.fetch import fetch as fetch_files
 
-    def agree(plan: str) -> bool:
+    def confirm(plan: str) -> bool:
         typer.echo(plan, err=True)
         if yes:
             return True
         try:
             return typer.confirm("Download?", err=True)
-        except typer.Abort:  # nobody there to ask
+        except typer.Abort:  # no terminal to ask on
             typer.echo(err=True)
             return False
 
-    files = bring(name, confirm=agree, url=url, trust=trust, progress=not quiet)
+    files = fetch_files(name, confirm=confirm, url=url, trust=trust, progress=not quiet)
     if not files:
         note("nothing was downloaded; --yes downloads without asking")
         raise typer.Exit(1)
@@ -110,26 +114,27 @@ def fetch(
 
 @app.command(cls=Command)
 def prepare(
-    name: Name,
+    name: NameArgument,
     archive: Annotated[
-        Path | None, option("--archive", "FILE", "The archive, if it lies somewhere else.")
+        Path | None, option("--archive", "FILE", "The downloaded archive, if not in the cache.")
     ] = None,
     own_affine: Annotated[
         bool,
-        option("--own-affine", None, "Align Mindboggle's brains here, not as published."),
+        option("--own-affine", None, "Compute the affine alignment instead of using Mindboggle's."),
     ] = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Make what was fetched ready to load.
+    """Convert downloaded data into images ready to register.
 
-    As in the paper: 1 mm, aligned to MNI152, cropped, intensities normalised.
+    As in the paper: 1 mm voxels, aligned to MNI152, cropped, intensities normalised.
     """
-    from nevf_lite.data.prepare import prepare as make
+    from nevf_lite.data.prepare import prepare as prepare_files
 
-    files = make(name, archive=archive, own_affine=own_affine, progress=not quiet)
+    files = prepare_files(name, archive=archive, own_affine=own_affine, progress=not quiet)
     typer.echo(f"{len(files)} images in {files[0].parent}")
 
 
 def _shortened(subjects: tuple[str, ...]) -> str:
-    some = ", ".join(subjects[:8])
-    return some if len(subjects) <= 8 else f"{some}, ... ({len(subjects)} in all)"
+    """At most eight subjects, and the number of all."""
+    first = ", ".join(subjects[:8])
+    return first if len(subjects) <= 8 else f"{first}, ... ({len(subjects)} in all)"

@@ -1,4 +1,4 @@
-"""`nevf evaluate`: how good a transform is, by labels, by landmarks and by itself."""
+"""`nevf evaluate`: score a transform by labels, landmarks, folds and inverse consistency."""
 
 from __future__ import annotations
 
@@ -21,52 +21,54 @@ EXAMPLES = {
 
 def evaluate(
     transform: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help=TRANSFORM + " Left out: no transform.")
+        Path | None,
+        typer.Argument(metavar="DIR", help=TRANSFORM + " Without it, no transform is applied."),
     ] = None,
     fixed_labels: Annotated[
-        Path | None, option("--fixed-labels", "IMAGE", "Labels on the fixed image's grid.")
+        Path | None, option("--fixed-labels", "IMAGE", "Labels of the fixed image, on its grid.")
     ] = None,
     moving_labels: Annotated[
         Path | None, option("--moving-labels", "IMAGE", "Labels of the moving image.")
     ] = None,
     labels: Annotated[
-        str | None, option("--labels", "LIST", "Which to score, such as 1-62,70.", "all in both")
+        str | None, option("--labels", "LIST", checks.LABELS_HELP, checks.LABELS_DEFAULT)
     ] = None,
     label_names: Annotated[
         str | None, option("--label-names", "TABLE", checks.LABEL_NAMES_HELP)
     ] = None,
     fixed_points: Annotated[
-        Path | None, option("--fixed-points", "CSV", "Landmarks in the fixed image: x,y,z, RAS mm.")
+        Path | None,
+        option("--fixed-points", "CSV", "Landmarks in the fixed image: x,y,z in RAS mm."),
     ] = None,
     moving_points: Annotated[
         Path | None, option("--moving-points", "CSV", "The same landmarks in the moving image.")
     ] = None,
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
-    """Score a transform: Dice, HD95, landmarks, folds, inverse.
+    """Score a transform: Dice, HD95, landmarks, folds, inverse consistency.
 
-    For each structure the Dice overlap and the 95th percentile Hausdorff distance (HD95), before
-    and after; for landmarks the distance between where the transform takes those of the fixed image
-    and those of the moving one. Without DIR, labels and landmarks are compared as they lie.
+    Labels give the Dice overlap and the 95th percentile Hausdorff distance (HD95) of each
+    structure, before and after. Landmarks give the distance between the mapped landmarks of the
+    fixed image and those of the moving image. Without DIR, both are compared without a transform.
     """
-    by_labels = checks.together(fixed_labels=fixed_labels, moving_labels=moving_labels)
-    by_points = checks.together(fixed_points=fixed_points, moving_points=moving_points)
-    wanted = "--fixed-labels and --moving-labels"
-    checks.needs(by_labels, wanted, labels=labels, label_names=label_names)
-    if transform is None and not by_labels and not by_points:
+    with_labels = checks.all_or_none(fixed_labels=fixed_labels, moving_labels=moving_labels)
+    with_points = checks.all_or_none(fixed_points=fixed_points, moving_points=moving_points)
+    requirement = "--fixed-labels and --moving-labels"
+    checks.require(with_labels, requirement, labels=labels, label_names=label_names)
+    if transform is None and not with_labels and not with_points:
         raise ValueError("evaluate: wanted a transform, labels or landmarks; see --help")
     names = checks.label_names(label_names)
 
-    from nevf_lite.evaluation import score_deformation
-    from nevf_lite.transform import Transform
+    from nevf_lite.scores.evaluation import score_deformation
+    from nevf_lite.transforms.transform import Transform
 
     loaded = None if transform is None else Transform.load(transform)
     document: dict = {"metrics": {}}
-    if by_labels:
+    if with_labels:
         scores = _label_scores(loaded, fixed_labels, moving_labels, labels, names)
         document["metrics"] |= scores["metrics"]
         document["dice"] = scores["dice"]
-    if by_points:
+    if with_points:
         document["metrics"] |= _landmark_errors(loaded, fixed_points, moving_points)
     if loaded is not None:
         document["metrics"] |= score_deformation(loaded)
@@ -77,19 +79,19 @@ def evaluate(
 
 
 def _label_scores(loaded, fixed_labels: Path, moving_labels: Path, labels, names) -> dict:
-    from nevf_lite.evaluation import score_labels
-    from nevf_lite.io import load_labels
-    from nevf_lite.metrics import parse_labels
-    from nevf_lite.space import Grid
-    from nevf_lite.transform import Transform
+    from nevf_lite.scans.io import load_labels
+    from nevf_lite.scans.space import Grid
+    from nevf_lite.scores.evaluation import score_labels
+    from nevf_lite.scores.metrics import parse_labels
+    from nevf_lite.transforms.transform import Transform
 
-    chosen = None if labels is None else parse_labels(labels)
+    numbers = None if labels is None else parse_labels(labels)
     fixed = load_labels(fixed_labels, "fixed_labels")
     moving = load_labels(moving_labels, "moving_labels")
-    used = loaded or Transform.identity(Grid.of(fixed), Grid.of(moving))
-    scores = score_labels(used, fixed, moving, chosen, names)
+    applied = loaded or Transform.identity(Grid.of(fixed), Grid.of(moving))
+    scores = score_labels(applied, fixed, moving, numbers, names)
     table = scores.table()
-    if loaded is None:  # nothing was moved, so there is no after
+    if loaded is None:  # without a transform there are no scores after it
         table = {n: {k: v for k, v in row.items() if "after" not in k} for n, row in table.items()}
     summary = {
         key: value
@@ -100,25 +102,25 @@ def _label_scores(loaded, fixed_labels: Path, moving_labels: Path, labels, names
 
 
 def _landmark_errors(loaded, fixed_points: Path, moving_points: Path) -> dict[str, float]:
-    from nevf_lite.metrics import tre
-    from nevf_lite.points import read_points
+    from nevf_lite.scans.points import read_points
+    from nevf_lite.scores.metrics import tre
 
-    ours = read_points(fixed_points, "fixed_points")
-    theirs = read_points(moving_points, "moving_points")
-    if len(ours) != len(theirs):
+    fixed = read_points(fixed_points, "fixed_points")
+    moving = read_points(moving_points, "moving_points")
+    if len(fixed) != len(moving):
         raise ValueError(
-            f"points: {fixed_points} has {len(ours)} and {moving_points} has {len(theirs)}; wanted "
-            "the same landmarks in the same order"
+            f"points: {fixed_points} has {len(fixed)} and {moving_points} has {len(moving)}; "
+            "wanted the same landmarks in the same order"
         )
-    errors = {"before": tre(ours, theirs)}
+    errors = {"before": tre(fixed, moving)}
     if loaded is not None:
-        errors["after"] = tre(loaded.points_to_moving(ours), theirs)
-    found = {f"tre_{when}_mm": float(error.mean()) for when, error in errors.items()}
-    found |= {f"tre_{when}_max_mm": float(error.max()) for when, error in errors.items()}
-    return {"landmarks": len(ours), **found}
+        errors["after"] = tre(loaded.points_to_moving(fixed), moving)
+    metrics = {f"tre_{when}_mm": float(error.mean()) for when, error in errors.items()}
+    metrics |= {f"tre_{when}_max_mm": float(error.max()) for when, error in errors.items()}
+    return {"landmarks": len(fixed), **metrics}
 
 
-#: What stands below the table: the measure, its decimals, its unit, the key before, the key after.
+#: The lines below the table: measure, decimals, unit, key before, key after.
 _LINES = (
     ("Dice, mean", 3, "", "dice_before", "dice_after"),
     ("HD95, mean", 2, "mm", "hd95_before_mm", "hd95_after_mm"),
@@ -140,7 +142,8 @@ _TITLES = {
 
 
 def _show(document: dict) -> None:
-    table, found = document.get("dice", {}), document["metrics"]
+    """Print the scores by structure and the means."""
+    table, metrics = document.get("dice", {}), document["metrics"]
     if table:
         columns = list(next(iter(table.values())))
         titles = _TITLES if "after" in columns else _TITLES | {"before": "Dice"}
@@ -148,7 +151,7 @@ def _show(document: dict) -> None:
         show_table(["Label", *(titles[key] for key in columns)], rows)
         typer.echo()
     for name, digits, unit, *keys in _LINES:
-        values = [found[key] for key in keys if found.get(key) is not None]
+        values = [metrics[key] for key in keys if metrics.get(key) is not None]
         if values:
             text = " -> ".join(f"{value:.{digits}f}" for value in values)
             typer.echo(f"{name:<30}{text} {unit}".rstrip())

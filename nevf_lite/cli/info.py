@@ -1,4 +1,4 @@
-"""`nevf info`: what this machine has, and what it will need."""
+"""`nevf info`: devices, versions and data of this machine, and the memory a registration needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nevf_lite.cli.register import Preset
+from nevf_lite.cli.settings import Preset
 from nevf_lite.cli.terminal import option, show_json, show_table
 from nevf_lite.config import PRESETS, preset
 
@@ -18,27 +18,32 @@ EXAMPLES = {
   nevf info
   nevf info --image fixed.nii.gz --preset default --spacing 1"""
 }
-#: A brain as most people have it: the box of the paper, in voxels of 1 mm.
-USUAL = (160, 192, 160)
+#: Voxels of 1 mm around a brain, as in the paper.
+DEFAULT_SHAPE = (160, 192, 160)
 GIB = 2**30
 
 
 def info(
     image: Annotated[
         Path | None,
-        option("--image", "FIXED", "Predict for this image.", "160x192x160 voxels of 1 mm"),
+        option("--image", "FIXED", "Predict memory for this image.", "160x192x160 voxels of 1 mm"),
     ] = None,
-    settings: Annotated[Preset | None, option("--preset", None, "Predict for it.", "all")] = None,
+    preset_name: Annotated[
+        Preset | None, option("--preset", None, "Predict memory for this preset.", "all")
+    ] = None,
     spacing: Annotated[
-        float | None, option("--spacing", "MM", "Resolution to optimise at.", "the preset's")
+        float | None,
+        option("--spacing", "MM", "Voxel size of the grid to register on.", "the preset's"),
     ] = None,
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
-    """Show devices, versions, the data found, the memory needed."""
-    names = list(PRESETS) if settings is None else [str(settings)]
+    """Show devices, versions, installed data and the memory needed."""
+    from nevf_lite.registration.folder import versions
+
+    names = list(PRESETS) if preset_name is None else [str(preset_name)]
     document = {
         "devices": _devices(),
-        "versions": _versions(),
+        "versions": versions(),
         "data": _data(),
         "memory": _memory(image, names, spacing),
     }
@@ -57,7 +62,7 @@ def info(
     show_table(
         ["  name", "subjects", "where"],
         [
-            (f"  {d['name']}", d["subjects"], d["folder"] or ("comes along" if d["here"] else "-"))
+            (f"  {d['name']}", d["subjects"], d["folder"] or ("built in" if d["here"] else "-"))
             for d in document["data"]
         ],
     )
@@ -80,25 +85,19 @@ def info(
 def _devices() -> list[dict]:
     import torch
 
-    from nevf_lite.memory import available_memory
+    from nevf_lite.registration.memory import available_memory
 
-    found = [
+    devices = [
         ("cpu", f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     ]
     for index in range(torch.cuda.device_count()):
-        found.append((f"cuda:{index}", torch.cuda.get_device_name(index)))
+        devices.append((f"cuda:{index}", torch.cuda.get_device_name(index)))
     if torch.backends.mps.is_available():
-        found.append(("mps", "Apple's graphics processor"))
+        devices.append(("mps", "Apple GPU"))
     return [
         {"name": name, "what": what, "free_bytes": available_memory(torch.device(name))}
-        for name, what in found
+        for name, what in devices
     ]
-
-
-def _versions() -> dict[str, str]:
-    from nevf_lite.result import versions
-
-    return versions()
 
 
 def _data() -> list[dict]:
@@ -106,32 +105,35 @@ def _data() -> list[dict]:
 
     return [
         {
-            "name": found.dataset.name,
-            "here": found.here,
-            "folder": None if found.folder is None else str(found.folder),
-            "subjects": len(found.subjects),
+            "name": entry.dataset.name,
+            "here": entry.available,
+            "folder": None if entry.folder is None else str(entry.folder),
+            "subjects": len(entry.subjects),
         }
-        for found in available()
+        for entry in available()
     ]
 
 
 def _memory(image: Path | None, names: list[str], spacing: float | None) -> list[dict]:
     import numpy as np
 
-    from nevf_lite.frames import choose_device, choose_spacing
-    from nevf_lite.io import load_image
-    from nevf_lite.memory import available_memory, predict_memory
-    from nevf_lite.space import Grid
+    from nevf_lite.registration.frames import choose_device, choose_spacing
+    from nevf_lite.registration.memory import available_memory, predict_memory
+    from nevf_lite.scans.io import load_image
+    from nevf_lite.scans.space import Grid
 
-    whole = Grid(USUAL, np.eye(4)) if image is None else Grid.of(load_image(image, "image"))
+    if image is None:
+        grid = Grid(DEFAULT_SHAPE, np.eye(4))
+    else:
+        grid = Grid.of(load_image(image, "image"))
     free = available_memory(choose_device("auto"))
-    found = []
+    rows = []
     for name in names:
         config = preset(name) if spacing is None else preset(name, spacing=spacing)
-        millimetres = choose_spacing(config.spacing, whole)
-        shape = whole.at_spacing(millimetres).shape
+        millimetres = choose_spacing(config.spacing, grid)
+        shape = grid.at_spacing(millimetres).shape
         needed = predict_memory(config, shape)
-        found.append(
+        rows.append(
             {
                 "preset": name,
                 "spacing_mm": millimetres,
@@ -140,4 +142,4 @@ def _memory(image: Path | None, names: list[str], spacing: float | None) -> list
                 "fits": needed <= free,
             }
         )
-    return found
+    return rows

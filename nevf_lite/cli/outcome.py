@@ -1,4 +1,4 @@
-"""From a finished registration to its folder and the lines that people read; and on the way."""
+"""The end of a registration command: the result folder, its summary, and notes on the progress."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nevf_lite.cli.terminal import INTERRUPTED, note, show_json
 from nevf_lite.config import Config
 
 if TYPE_CHECKING:
-    from nevf_lite.registration import Registration
+    from nevf_lite.registration.register import Registration
 
 
-def write(
+def write_outcome(
     registration: Registration,
     folder: Path,
     *,
@@ -25,62 +25,63 @@ def write(
     command: str,
     as_json: bool = False,
     quiet: bool = False,
-    more: Sequence[tuple[str, str]] = (),
-    **extra,
+    summary_lines: Sequence[tuple[str, str]] = (),
+    **scoring,
 ) -> None:
-    """Write the result folder and say what came of it; extra goes to `Registration.save`.
+    """Write the result folder and print a summary, or result.json.
 
-    more: further lines of the summary, (name, value). Raises typer.Exit(130) after a Ctrl-C, the
-    result written.
+    summary_lines: further lines of the summary, (name, value). scoring: labels and metrics, see
+    `Registration.save`. Raises typer.Exit(130) if the registration was interrupted by Ctrl-C, after
+    the result has been written.
     """
-    with _unhurried():
+    with _ignored_interrupts():
         if not quiet:
-            stopped = registration.stopped == "interrupted"
-            kept = "interrupted; the best field so far is kept; " if stopped else ""
-            for text in (*registration.notes, kept + "writing the result"):
+            interrupted = registration.stopped == "interrupted"
+            prefix = "interrupted; the best field so far is kept; " if interrupted else ""
+            for text in (*registration.notes, prefix + "writing the result"):
                 note(text)
-        document = registration.save(folder, title=title, command=command, **extra)
+        document = registration.save(folder, title=title, command=command, **scoring)
     if as_json:
         show_json(document)
     elif not quiet:
-        show_summary(title, folder, document, more)
+        _show_summary(title, folder, document, summary_lines)
     if document["stopped"] == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
 
 @contextlib.contextmanager
-def _unhurried() -> Iterator[None]:
-    """Ctrl-C does not stop what is inside: an impatient second one would lose the result."""
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C inside the block: a second one would lose the result of the first."""
 
     def explain(*_) -> None:
-        note("the result is being written; a moment")
+        note("the result is being written; please wait")
 
-    before = signal.signal(signal.SIGINT, explain)
+    previous = signal.signal(signal.SIGINT, explain)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
-def show_summary(
-    title: str, folder: Path, document: dict, more: Sequence[tuple[str, str]] = ()
+def _show_summary(
+    title: str, folder: Path, document: dict, summary_lines: Sequence[tuple[str, str]]
 ) -> None:
-    """The few numbers that people look for first, and where the rest is."""
-    found, lines = document["metrics"], []
-    if found.get("dice_after") is not None:
+    """Print the main scores, the time and the path of the report."""
+    metrics, lines = document["metrics"], []
+    if metrics.get("dice_after") is not None:
         count = len(document["dice"])
-        change = f"{found['dice_before']:.3f} -> {found['dice_after']:.3f}"
+        change = f"{metrics['dice_before']:.3f} -> {metrics['dice_after']:.3f}"
         lines.append(("Dice", f"{change}, mean of {count} structure{'s' * (count != 1)}"))
-    if None not in (found.get("hd95_before_mm"), found.get("hd95_after_mm")):
-        change = f"{found['hd95_before_mm']:.2f} -> {found['hd95_after_mm']:.2f} mm"
+    if None not in (metrics.get("hd95_before_mm"), metrics.get("hd95_after_mm")):
+        change = f"{metrics['hd95_before_mm']:.2f} -> {metrics['hd95_after_mm']:.2f} mm"
         lines.append(("HD95", change))
-    lines += more
-    lines.append(("Folds", f"{found['folds_percent']:.4f} % of voxels"))
-    how = f"{document['iterations']} iterations on {document['device']}"
+    lines += summary_lines
+    lines.append(("Folds", f"{metrics['folds_percent']:.4f} % of voxels"))
+    run = f"{document['iterations']} iterations on {document['device']}"
     if document["stopped"] == "interrupted":
-        how += ", interrupted"
+        run += ", interrupted"
     lines += [
-        ("Time", f"{document['seconds']:.1f} s, {how}"),
+        ("Time", f"{document['seconds']:.1f} s, {run}"),
         ("Result", f"{folder}/"),
         ("Report", folder / "report.html"),
     ]
@@ -90,7 +91,7 @@ def show_summary(
 
 
 def log_levels(config: Config) -> Callable[[dict], None]:
-    """A callback for `register` that writes a line at the start of each level, for log files."""
+    """A callback for `register` that prints a line at the start of each level, for log files."""
     started: set[int] = set()
 
     def show(record: dict) -> None:
@@ -102,10 +103,3 @@ def log_levels(config: Config) -> Callable[[dict], None]:
             )
 
     return show
-
-
-def set_threads(count: int) -> None:
-    """CPU threads of torch; our own kernels follow it."""
-    import torch
-
-    torch.set_num_threads(count)

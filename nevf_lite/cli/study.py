@@ -1,4 +1,4 @@
-"""`nevf study`: many pairs times many methods, resumable; and the table that comes of it."""
+"""`nevf study`: compare methods on many pairs, and print the table of scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ A study is a YAML file:
 
 app = typer.Typer(
     cls=Group,
-    help="Compare methods on many pairs of brains; interrupted, it goes on where it was.",
+    help="Compare registration methods on many pairs of brains; can be resumed.",
     epilog=EXAMPLES["study"],
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -37,27 +37,29 @@ app = typer.Typer(
 
 @app.command(cls=Command)
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study, a YAML file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the study.")],
     output: Annotated[
-        Path | None, option("-o --output", "FILE", "The rows.", "the study's name, .csv")
+        Path | None,
+        option("-o --output", "FILE", "CSV file of the scores.", "the study's name with .csv"),
     ] = None,
-    workers: Annotated[int, option("--workers", "N", "Jobs at a time on this machine.")] = 1,
+    workers: Annotated[
+        int, option("--workers", "N", "Number of jobs run at the same time on this machine.")
+    ] = 1,
     scheduler: Annotated[
         str | None,
-        option("--scheduler", "ADDRESS", "Of a Dask cluster to run on, tcp://host:8786."),
+        option("--scheduler", "ADDRESS", "Dask scheduler to run on, such as tcp://host:8786."),
     ] = None,
     batch: Annotated[
         int,
-        option("--batch", "N", "NeVF's pairs at a time in one process; on a card they share it."),
+        option("--batch", "N", "Pairs that NeVF registers at once in one process, to share a GPU."),
     ] = 1,
-    retry_failed: Annotated[
-        bool, option("--retry-failed", None, "Do the jobs again that failed.")
-    ] = False,
-    quiet: Annotated[bool, option("-q --quiet", None, "No progress bar.")] = False,
+    retry_failed: Annotated[bool, option("--retry-failed", None, "Run failed jobs again.")] = False,
+    quiet: Annotated[bool, option("-q --quiet", None, "Show no progress bar.")] = False,
 ) -> None:
-    """Run a study: all that its file of rows does not hold yet.
+    """Run the jobs of a study that its CSV file does not hold yet.
 
-    A row is written the moment its job is done. The exit status is 1 if jobs failed.
+    A job is one pair and one method. Its row is written to the CSV file as soon as it is done. The
+    exit status is 1 if jobs failed.
     """
     from nevf_lite.study import Study
     from nevf_lite.study import run as run_study
@@ -75,20 +77,23 @@ def run(
             progress=not quiet,
         )
     except KeyboardInterrupt:
-        note(f"interrupted; what was finished is in {rows_file}, the same command goes on from it")
+        note(f"interrupted; what was finished is in {rows_file}, the same command continues it")
         raise typer.Exit(INTERRUPTED) from None
     keys = {job.key for job in study.jobs()}
-    mine = [row for row in rows.to_dict("records") if _key(row) in keys]
-    bad = [row for row in mine if row["status"] == "failed"]
-    for row in bad[:5]:
-        where = f"{row['dataset']} {row['fixed']} <- {row['moving']}, {row['label']}"
-        note(f"failed: {where}: {row['reason']}")
-    note(f"{len(mine) - len(bad)} of {len(keys)} jobs done, {len(bad)} failed; {rows_file}")
-    if bad:
+    records = [row for row in rows.to_dict("records") if _key(row) in keys]
+    failed = [row for row in records if row["status"] == "failed"]
+    for row in failed[:5]:
+        job = f"{row['dataset']} {row['fixed']} <- {row['moving']}, {row['label']}"
+        note(f"failed: {job}: {row['reason']}")
+    note(
+        f"{len(records) - len(failed)} of {len(keys)} jobs done, {len(failed)} failed; {rows_file}"
+    )
+    if failed:
         raise typer.Exit(1)
 
 
 def _key(row: dict) -> tuple[str, ...]:
+    """The job of a row, as in `Job.key`."""
     from nevf_lite.study.rows import KEY
 
     return tuple(row[name] for name in KEY)
@@ -96,41 +101,43 @@ def _key(row: dict) -> tuple[str, ...]:
 
 @app.command(cls=Command)
 def report(
-    files: Annotated[list[Path], typer.Argument(metavar="ROWS...", help="Rows of studies, CSV.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="ROWS...", help="CSV files of `nevf study run`.")
+    ],
     against: Annotated[
         str | None,
-        option("--against", "LABEL", "Compare every method with this one, pair by pair."),
+        option("--against", "LABEL", "Method to compare every other one with, pair by pair."),
     ] = None,
-    form: Annotated[
-        str, option("--format", "FORMAT", "text, markdown, csv or json.", "text")
+    table_format: Annotated[
+        str, option("--format", "FORMAT", "Output format: text, markdown, csv or json.", "text")
     ] = "text",
 ) -> None:
-    """Print the table: Dice over pairs, folds, seconds, memory, and a paired test.
+    """Print a table of Dice, folds, time, memory and a paired test.
 
-    csv and json hold one line a dataset and method, with every number in full.
+    The formats csv and json have one row per dataset and method, with all digits.
     """
-    if form not in ("text", "markdown", "csv", "json"):
-        raise ValueError(f"--format: wanted text, markdown, csv or json, got {form!r}")
+    if table_format not in ("text", "markdown", "csv", "json"):
+        raise ValueError(f"--format: wanted text, markdown, csv or json, got {table_format!r}")
     import pandas as pd
 
     from nevf_lite.study import read_rows
-    from nevf_lite.study import report as make_report
+    from nevf_lite.study import report as summarise
 
-    found = make_report(pd.concat([read_rows(file) for file in files]), against)
-    if form == "csv":
-        typer.echo(found.table.to_csv(index=False), nl=False)
-    elif form == "json":
-        rows = found.table.to_dict("records")
-        show_json({"against": found.against, "rows": rows, "notes": found.notes})
-    elif form == "markdown":
-        typer.echo(found.markdown())
+    summary = summarise(pd.concat([read_rows(file) for file in files]), against)
+    if table_format == "csv":
+        typer.echo(summary.table.to_csv(index=False), nl=False)
+    elif table_format == "json":
+        rows = summary.table.to_dict("records")
+        show_json({"against": summary.against, "rows": rows, "notes": summary.notes})
+    elif table_format == "markdown":
+        typer.echo(summary.markdown())
     else:
-        for title, header, cells in found.blocks():
+        for title, header, cells in summary.blocks():
             typer.echo(title)
             show_table(header, cells)
             typer.echo()
-    if form in ("text", "csv"):
-        for text in found.notes:
+    if table_format in ("text", "csv"):
+        for text in summary.notes:
             note(text)
 
 
@@ -138,12 +145,12 @@ def report(
 def list_methods(
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
-    """Show the methods that a study may name, and whether what they need is installed."""
+    """Show the methods of a study and whether they are installed."""
     from nevf_lite.study import METHODS
 
-    found = [(m.name, m.title, m.missing or "installed") for m in METHODS.values()]
+    rows = [(m.name, m.title, m.missing or "installed") for m in METHODS.values()]
     if as_json:
         names = ("name", "title", "needs")
-        show_json({"methods": [dict(zip(names, row, strict=True)) for row in found]})
+        show_json({"methods": [dict(zip(names, row, strict=True)) for row in rows]})
     else:
-        show_table(("name", "method", "needs"), found)
+        show_table(("name", "method", "needs"), rows)

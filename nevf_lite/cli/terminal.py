@@ -1,7 +1,7 @@
-"""What every command shares: errors in one line, notes, tables, help that reads well anywhere.
+"""Terminal input and output of all commands: options, help pages, errors, notes, JSON and tables.
 
-Results go to standard output; notes, progress and errors go to standard error, so that a pipe
-carries nothing but the result. Nothing here imports torch: `nevf --help` has to be quick.
+Results go to standard output. Notes, progress and errors go to standard error, so that a pipe
+carries only the result. This module does not import torch, because `nevf --help` has to be quick.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-INTERRUPTED = 130  # the exit status shells give to Ctrl-C
-#: What bad input, a bad machine or a bad choice of settings raises; one line says what to do.
-EXPECTED = (ValueError, OSError, MemoryError, FloatingPointError)
+from nevf_lite.scans.errors import EXPECTED, describe, one_line, out_of_memory
+
+INTERRUPTED = 130  # the exit status that shells report after Ctrl-C
 
 
 def option(
@@ -32,7 +32,12 @@ def option(
     panel: str = "Options",
     **limits,
 ):
-    """An option of a command, with one line of help; default: what holds without it, in words."""
+    """An option of a command.
+
+    names: its spellings, separated by spaces. text: one line of help. default: the default in
+    words, for the help page; by default the value itself is shown. panel: heading of its group on
+    the help page. limits: further arguments of `typer.Option`, such as `min`.
+    """
     text += f"  [default: {default}]" if default else ""
     return typer.Option(
         *names.split(),
@@ -44,16 +49,17 @@ def option(
     )
 
 
-class _Help:
-    """Plain text, the same in a terminal, a pipe and a file: options in groups, examples as is."""
+class _PlainHelp:
+    """Help pages in plain text, without colours or boxes; the epilog keeps its line breaks."""
 
     def format_options(self, ctx, formatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                panel = getattr(parameter, "rich_help_panel", None) or usual
+                is_argument = parameter.param_type_name == "argument"
+                default_panel = "Arguments" if is_argument else "Options"
+                panel = getattr(parameter, "rich_help_panel", None) or default_panel
                 groups.setdefault(panel, []).append(record)
         for panel, records in groups.items():
             with formatter.section(panel):
@@ -67,12 +73,12 @@ class _Help:
             formatter.write(f"{self.epilog.strip()}\n")
 
 
-class Command(_Help, TyperCommand):
+class Command(_PlainHelp, TyperCommand):
     """A command of `nevf`."""
 
 
-class Group(_Help, TyperGroup):
-    """A group of commands, listed in their order under the panel that each of them names."""
+class Group(_PlainHelp, TyperGroup):
+    """A group of commands, listed in the order of registration under their help panels."""
 
     def list_commands(self, ctx) -> list[str]:
         return list(self.commands)
@@ -90,33 +96,33 @@ class Group(_Help, TyperGroup):
                 formatter.write_dl(rows)
 
 
-class Nevf(Group):
-    """The whole command line: whatever goes wrong below ends here, in one line."""
+class RootGroup(Group):
+    """The command `nevf` itself. It reports every error of a command in one line."""
 
     def parse_args(self, ctx, args):
         ctx.meta["nevf.command"] = shlex.join(["nevf", *args])
         if any(arg == "" or (arg.startswith("--") and arg.endswith("=")) for arg in args):
-            raise typer.BadParameter("one of the words is empty; is a shell variable not set?")
+            raise typer.BadParameter("an argument is empty; is a shell variable unset?")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of our output has gone, as in `nevf info | head -1`
+        except BrokenPipeError:  # the reader has closed the pipe, as in `nevf info | head -1`
             raise
         except EXPECTED as error:
             _fail(describe(error), 2, error)
         except KeyboardInterrupt as error:
             _fail("interrupted; nothing was written", INTERRUPTED, error)
         except Exception as error:
-            # what ends the program on purpose (usage, --help, a refusal) carries its exit status
+            # click's usage errors, --help and typer.Exit carry their exit status
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
                 raise
             if out_of_memory(error):
-                _fail("memory: it ran out on the way; choose a coarser --spacing", 2, error)
+                _fail("memory: the computation ran out of it; choose a coarser --spacing", 2, error)
             _fail(
-                f"{type(error).__name__}: {describe(error)} - this should not happen; please "
-                "report it with what the same command prints under NEVF_DEBUG=1",
+                f"{type(error).__name__}: {describe(error)} - this is unexpected; please "
+                "report it with the output of the same command under NEVF_DEBUG=1",
                 1,
                 error,
             )
@@ -130,34 +136,17 @@ def _fail(line: str, status: int, error: BaseException) -> None:
 
 
 def debugging() -> bool:
-    """Does the user want tracebacks?"""
+    """True if the environment variable NEVF_DEBUG asks for tracebacks."""
     return os.environ.get("NEVF_DEBUG", "") not in ("", "0")
 
 
-def describe(error: BaseException) -> str:
-    """The message of an error; the operating system's own ones begin with the file."""
-    if isinstance(error, OSError) and error.strerror and len(error.args) > 1:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
-
-
-def one_line(text: str) -> str:
-    """No line breaks, and nothing that a file's name could make a terminal do."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """torch says so with a RuntimeError, on the card and on the CPU."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-
-
 def note(text: str) -> None:
-    """A line for people, on standard error."""
+    """Print one line on standard error."""
     typer.echo(f"nevf: {one_line(text)}", err=True)
 
 
 def show_json(document: Mapping) -> None:
-    """One JSON document on standard output. It knows no NaN and no infinity: they become null."""
+    """Print one JSON document on standard output; NaN and infinity become null."""
     typer.echo(json.dumps(_finite(document), indent=1, allow_nan=False))
 
 
@@ -170,13 +159,13 @@ def _finite(value):
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns with a header; a column of numbers stands at the right, one of words at the left."""
+    """Print a table with a header; columns of numbers are aligned right, columns of text left."""
     rows = list(rows)
     cells = [list(header)] + [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    words = [any(isinstance(row[i], str | Path) for row in rows) for i in range(len(header))]
+    is_text = [any(isinstance(row[i], str | Path) for row in rows) for i in range(len(header))]
     for line in cells:
-        columns = zip(line, widths, words, strict=True)
+        columns = zip(line, widths, is_text, strict=True)
         typer.echo("  ".join(c.ljust(w) if left else c.rjust(w) for c, w, left in columns).rstrip())
 
 

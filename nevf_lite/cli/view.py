@@ -1,4 +1,4 @@
-"""`nevf view`: a deformation to turn and to play, in the browser."""
+"""`nevf view`: an interactive web page of a deformation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nevf_lite.cli import checks
-from nevf_lite.cli.apply import Source
+from nevf_lite.cli.apply import TransformArgument
 from nevf_lite.cli.terminal import note, option
 
 EXAMPLES = {
@@ -21,48 +21,48 @@ PAGE = "view.html"
 
 
 def view(
-    transform: Source,
+    transform: TransformArgument,
     output: Annotated[
         Path | None,
-        option("-o --output", "FILE", "Where to write the page.", f"{PAGE} in the result folder"),
+        option("-o --output", "FILE", "File to write the page to.", f"{PAGE} in the result folder"),
     ] = None,
     fixed: Annotated[
-        Path | None, option("--fixed", "IMAGE", "The fixed image, to compare with.", "not shown")
+        Path | None, option("--fixed", "IMAGE", "The fixed image, for comparison.", "not shown")
     ] = None,
     moving: Annotated[
         Path | None,
-        option("--moving", "IMAGE", "The moving image.", "the warped one, taken back"),
+        option("--moving", "IMAGE", "The moving image.", "warped.nii.gz, warped back"),
     ] = None,
     no_open: Annotated[
-        bool, option("--no-open", None, "Write the page and do not open it.")
+        bool, option("--no-open", None, "Write the page without opening it.")
     ] = False,
 ) -> None:
-    """Write a page that shows the deformation in motion, and open it in the browser.
+    """Write an animated page of the deformation and open it in the browser.
 
-    One file with everything inside: a lattice and slices that can be turned, played and cut open,
-    also on a phone and without a network.
+    The page shows the deforming grid and slices, which can be rotated, played and cut open. It is
+    one file that needs no network and also works on a phone.
     """
     folder = transform.expanduser()
     if output is None:
         output = folder / PAGE if folder.is_dir() else Path(PAGE)
     elif not (folder.is_dir() and output.expanduser().resolve() == (folder / PAGE).resolve()):
-        checks.keep_result(output, transform)
-    checks.keep_inputs(output, {"fixed image": fixed, "moving image": moving})
+        checks.protect_result(output, transform)
+    checks.protect_inputs(output, {"fixed image": fixed, "moving image": moving})
 
-    from nevf_lite.files import suffix_of
+    from nevf_lite.scans.files import suffix_of
 
     suffix_of(output, (".html", ".htm"), "output")
 
-    from nevf_lite.transform import Transform
-    from nevf_lite.viz.viewer import DeformationViewer
+    from nevf_lite.transforms.transform import Transform
+    from nevf_lite.viz.viewer.viewer import DeformationViewer
 
     loaded = Transform.load(transform)
     source = moving
     if source is None:
         warped = folder / "warped.nii.gz"
         if not (folder.is_dir() and warped.exists()):
-            raise ValueError(f"moving: {transform} holds no scan; name one with --moving")
-        note(f"the moving scan is {warped} taken back; --moving shows the sharper original")
+            raise ValueError(f"moving: {transform} holds no image; name one with --moving")
+        note(f"the moving image is {warped}, warped back; --moving shows the sharper original")
         source = loaded.inverse.warp_image(warped)
     DeformationViewer(loaded, source, fixed, f"Deformation: {folder.resolve().name}").save(output)
     typer.echo(str(output))
@@ -70,4 +70,4 @@ def view(
         import webbrowser
 
         if not webbrowser.open(output.expanduser().resolve().as_uri()):
-            note(f"no browser could be opened; open {output} in one")
+            note(f"no browser could be started; open {output} in a browser")

@@ -1,28 +1,20 @@
-"""Pairs of brains by name: where they are, how they come here, and the ones made on the spot.
+"""Pairs of brain images by name: loading, downloading, preparing and simulating them.
 
-`pairs` loads them, `catalogue` says what there is with licences and credits, `fetch` and `prepare`
-bring a set from its owner (`download` and `archives` are how), `simulate` makes the embedded pair.
+`pairs` loads a pair and `splits` says which subjects are tested on. `catalogue` describes the
+datasets, `sources` their files on the web. `fetch` and `prepare` download and convert a dataset,
+with `http`, `download` and `archives`. `simulate` makes a pair with a known deformation.
 """
 
 from nevf_lite.data.catalogue import DATASETS
-from nevf_lite.data.pairs import (
-    TEST_ATLASES,
-    TEST_SCANS,
-    TRAIN,
-    Found,
-    Pair,
-    available,
-    load_pair,
-    split,
-    test_pairs,
-)
+from nevf_lite.data.pairs import LocalDataset, Pair, available, load_pair
+from nevf_lite.data.splits import TEST_ATLASES, TEST_SCANS, TRAIN, split, test_pairs
 
 __all__ = [
     "DATASETS",
     "TEST_ATLASES",
     "TEST_SCANS",
     "TRAIN",
-    "Found",
+    "LocalDataset",
     "Pair",
     "available",
     "load_pair",

@@ -1,4 +1,4 @@
-"""Archives from elsewhere: read over the network without fetching all of it, unpacked with care."""
+"""Archives from other servers: remote reads by HTTP range, and safe unpacking."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from nevf_lite.data.download import (
-    PIECE,
+from nevf_lite.data.download import download_part, report_full_disk, verify_checksum
+from nevf_lite.data.http import (
+    CHUNK_SIZE,
     TIMEOUT,
     DownloadError,
-    bring,
-    check,
-    disk_full,
-    refuse_bad_answer,
-    session,
+    check_response,
+    open_session,
+    total_size,
 )
 
-#: What a damaged archive makes the standard library raise.
-DAMAGED = (
+#: What the standard library raises for a damaged archive.
+DAMAGED_ARCHIVE = (
     tarfile.TarError,
     zipfile.BadZipFile,
     gzip.BadGzipFile,
@@ -34,59 +33,61 @@ DAMAGED = (
     zlib.error,
     lzma.LZMAError,
 )
-MOST_MEMBERS = 200_000
+MAX_MEMBERS = 200_000
 
 
 class RemoteFile(io.RawIOBase):
-    """A file on a web server, read and sought in like one on disk, by HTTP ranges.
+    """A read-only, seekable file on a web server, read by HTTP range requests.
 
-    Wrapped in io.BufferedReader it lets tarfile and zipfile find one member of a large archive.
-    Raises DownloadError where the server does not give out parts of a file.
+    Wrapped in io.BufferedReader it lets tarfile and zipfile read one member of a large archive.
+    Raises DownloadError where the server does not support range requests.
     """
 
     def __init__(self, url: str) -> None:
         self.name = url
-        self._http = session()
-        self._at = 0
-        self.size = self._get(0, 1)[1]
+        self._session = open_session()
+        self._position = 0
+        self.size = self._read_range(0, 1)[1]
 
-    def _get(self, start: int, stop: int, attempts: int = 3) -> tuple[bytes, int]:
-        """The bytes [start, stop), and the size of the whole file."""
+    def _read_range(self, start: int, stop: int, attempts: int = 3) -> tuple[bytes, int]:
+        """The bytes [start, stop), and the size of the complete file in bytes."""
         import requests
 
-        asked = {"Range": f"bytes={start}-{stop - 1}"}
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
         try:
-            with self._http.get(self.name, headers=asked, timeout=TIMEOUT, stream=True) as answer:
-                refuse_bad_answer(answer, self.name, "part of an archive")
-                total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-                if answer.status_code != 206 or not total.isdigit():
+            with self._session.get(
+                self.name, headers=headers, timeout=TIMEOUT, stream=True
+            ) as response:
+                check_response(response, self.name, "part of an archive")
+                total = total_size(response)
+                if response.status_code != 206 or total < 0:
                     raise DownloadError(
                         f"{self.name}: this server does not give out parts of a file; download all "
                         "of it and give the file with --archive"
                     )
-                return answer.content, int(total)
+                return response.content, total
         except requests.exceptions.RequestException as error:
             if attempts > 1:
-                return self._get(start, stop, attempts - 1)
+                return self._read_range(start, stop, attempts - 1)
             raise DownloadError(
                 f"{self.name}: the server does not answer or the connection broke; try again"
             ) from error
 
     def readinto(self, buffer) -> int:
-        stop = min(self._at + len(buffer), self.size)
-        if stop <= self._at:
+        stop = min(self._position + len(buffer), self.size)
+        if stop <= self._position:
             return 0
-        data, _ = self._get(self._at, stop)
+        data, _ = self._read_range(self._position, stop)
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._position += len(data)
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self.size)[whence]
-        return self._at
+        self._position = offset + (0, self._position, self.size)[whence]
+        return self._position
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def readable(self) -> bool:
         return True
@@ -95,118 +96,122 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        self._http.close()
+        self._session.close()
         super().close()
 
 
 def download_member(
     url: str, member: str, path: Path, *, checksum: str = "", trust: bool = False, **options
 ) -> Path:
-    """Bring one member of a .zip on a web server to `path`, resumed like any other download.
+    """Download one member of a remote .zip to `path`, resuming an earlier attempt.
 
     member: the end of its name in the archive. checksum, trust, options: for
-    `download.download`. What comes is compared with the archive's CRC-32 as well.
-    Raises DownloadError.
+    `download.download`. The member is compared with the archive's CRC-32 as well.
+    Returns path. Raises DownloadError.
     """
     part = path.with_name(path.name + ".part")
     if path.is_file():
         part = path
     else:
-        info, start = _locate(url, member)
+        info, start = _locate_member(url, member)
         packed = path.with_name(path.name + ".packed.part")
-        bring(url, packed, span=(start, start + info.compress_size), **options)
-        with disk_full(part):
-            intact = _inflate(packed, part, info)
+        download_part(url, packed, byte_range=(start, start + info.compress_size), **options)
+        with report_full_disk(part):
+            intact = _decompress(packed, part, info)
         packed.unlink()
         if not intact:
             part.unlink(missing_ok=True)
             raise DownloadError(f"{url}: {member} arrived damaged and is deleted; try again")
-    check(part, path, url, checksum, trust)
+    verify_checksum(part, path, url, checksum, trust)
     part.replace(path)
     return path
 
 
-def _locate(url: str, member: str) -> tuple[zipfile.ZipInfo, int]:
-    """The entry of a member in a remote .zip, and the first byte of its packed data."""
+def _locate_member(url: str, member: str) -> tuple[zipfile.ZipInfo, int]:
+    """The entry of a member in a remote .zip, and the offset of its compressed data in bytes."""
     with io.BufferedReader(RemoteFile(url), 1 << 16) as remote:
         try:
             with zipfile.ZipFile(remote) as archive:
-                found = [i for i in archive.infolist() if i.filename.endswith(member)]
-                if len(found) != 1:
+                entries = [i for i in archive.infolist() if i.filename.endswith(member)]
+                if len(entries) != 1:
                     raise DownloadError(f"{url}: there is no single {member} in it any more")
-                remote.seek(found[0].header_offset)
+                info = entries[0]
+                remote.seek(info.header_offset)
                 header = remote.read(30)
-        except DAMAGED as error:
+        except DAMAGED_ARCHIVE as error:
             raise DownloadError(f"{url}: it is not a readable .zip archive") from error
-    info = found[0]
     if header[:4] != b"PK\x03\x04" or info.compress_type not in (0, 8) or info.flag_bits & 1:
         raise DownloadError(f"{url}: {member} is stored in a way that this program cannot read")
     lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     return info, info.header_offset + 30 + lengths
 
 
-def _inflate(packed: Path, part: Path, info: zipfile.ZipInfo) -> bool:
-    """Unpack a member's bytes (stored or deflated) into a file. Is it what the archive promised?"""
+def _decompress(packed: Path, part: Path, info: zipfile.ZipInfo) -> bool:
+    """Decompress a member (stored or deflated) to `part`. Do its size and CRC-32 match `info`?"""
     crc, decoder = 0, zlib.decompressobj(-15) if info.compress_type else None
-    left = info.file_size + 1  # one byte more than promised is enough to know
+    remaining = info.file_size + 1  # one byte more than declared shows that there are too many
     with packed.open("rb") as source, part.open("wb") as target:
-        while left > 0 and (piece := source.read(PIECE)):
-            while piece and left > 0:
+        while remaining > 0 and (chunk := source.read(CHUNK_SIZE)):
+            while chunk and remaining > 0:
                 try:
-                    out = decoder.decompress(piece, left) if decoder else piece
+                    data = decoder.decompress(chunk, remaining) if decoder else chunk
                 except zlib.error:
                     return False
-                piece = decoder.unconsumed_tail if decoder else b""
-                crc = zlib.crc32(out, crc)
-                left -= len(out)
-                target.write(out)
-    return left == 1 and crc == info.CRC
+                chunk = decoder.unconsumed_tail if decoder else b""
+                crc = zlib.crc32(data, crc)
+                remaining -= len(data)
+                target.write(data)
+    return remaining == 1 and crc == info.CRC
 
 
 def unpack(
     archive: Path | BinaryIO,
     folder: Path,
-    wanted: Callable[[str], str | None],
+    select: Callable[[str], str | None],
     *,
-    most_bytes: int,
-    enough: Callable[[], bool] = lambda: False,
+    max_bytes: int,
+    is_complete: Callable[[], bool] = lambda: False,
 ) -> list[Path]:
-    """Take the wanted files out of a tar archive: plain, gz, bz2 or xz; a path or an open file.
+    """Unpack selected files of a tar archive (plain, gz, bz2 or xz) and return their paths.
 
-    wanted: from a member's name to its path under `folder`, or None to leave it. enough: asked
-    after each file, whether to stop. most_bytes: refuse to write more in all, whatever the archive
-    promises. Only ordinary files are written, under names that `wanted` made; links, devices and
-    folders never are. Returns their paths. Raises ValueError for an archive that is damaged, that
-    has absolute names or names with "..", or that is too large.
+    archive: a path or an open file. select: maps a member's name to its path under `folder`, or to
+    None to skip it. max_bytes: the most bytes to write in all. is_complete: called after each
+    file; True stops. Only regular files are written; links, devices and folders are skipped.
+    Raises ValueError for an archive that is damaged, that has absolute names or names with "..", or
+    that is too large.
     """
-    opened = {"fileobj" if hasattr(archive, "read") else "name": archive}
-    name = getattr(archive, "name", "") if "fileobj" in opened else archive
+    is_stream = hasattr(archive, "read")
+    name = getattr(archive, "name", "") if is_stream else archive
     written, paths = 0, []
     try:
-        with tarfile.open(**opened, mode="r:*") as tar:
+        with tarfile.open(**{"fileobj" if is_stream else "name": archive}, mode="r:*") as tar:
             for count, member in enumerate(tar):
                 _refuse_unsafe(member.name, name)
-                if count > MOST_MEMBERS:
-                    raise ValueError(f"archive: {name} has more than {MOST_MEMBERS} members")
-                target = wanted(member.name)
+                if count > MAX_MEMBERS:
+                    raise ValueError(f"archive: {name} has more than {MAX_MEMBERS} members")
+                target = select(member.name)
                 if target is None or not member.isreg():
                     continue
                 written += member.size
-                if written > most_bytes:
+                if written > max_bytes:
                     raise ValueError(
-                        f"archive: {name} unpacks to more than the {most_bytes / 1e9:.1f} GB "
+                        f"archive: {name} unpacks to more than the {max_bytes / 1e9:.1f} GB "
                         "expected; nothing more was unpacked, do not use it"
                     )
                 path = folder / target
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with tar.extractfile(member) as source, disk_full(path), path.open("wb") as out:
-                    shutil.copyfileobj(source, out, PIECE)
+                with (
+                    tar.extractfile(member) as source,
+                    report_full_disk(path),
+                    path.open("wb") as stream,
+                ):
+                    shutil.copyfileobj(source, stream, CHUNK_SIZE)
                 if path.stat().st_size != member.size:
                     raise EOFError("a member is cut short")
                 paths.append(path)
-                if enough():
+                if is_complete():
                     break
-    except DAMAGED as error:
+    except DAMAGED_ARCHIVE as error:
         raise ValueError(
             f"archive: {name} is damaged or cut short; delete it and fetch it again"
         ) from error
@@ -214,7 +219,7 @@ def unpack(
 
 
 def _refuse_unsafe(member: str, archive) -> None:
-    """Raise ValueError for a name that points out of the folder it is unpacked into."""
+    """Raise ValueError for a member whose name points outside the target folder."""
     path = PurePosixPath(member.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", member):
         raise ValueError(

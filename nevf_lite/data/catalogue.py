@@ -1,10 +1,14 @@
-"""What data there is, on whose terms, how to have it, and where it lies on this machine."""
+"""The datasets: licences, credits, how to obtain them, and the folders they are loaded from."""
 
 from __future__ import annotations
 
+import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+#: Label tables of the package. Columns: index, name, original_ids (of FreeSurfer or the owner).
+TABLES = Path(__file__).parent / "tables"
 
 _MARCUS = (
     "Images: OASIS, Marcus et al., Open Access Series of Imaging Studies (OASIS): cross-sectional "
@@ -26,13 +30,14 @@ _MINDBOGGLE_TERMS = "Labels CC BY-NC-SA 3.0 (Mindboggle-101, 2012); images: " + 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One collection of brains.
+    """One collection of brain images.
 
     folders: names of its folder under a data folder, first choice first. ndims: numbers of axes.
-    pair: the default (fixed, moving). protocol: labels counted in tables; empty for all that have a
-    name. table: its label table in `tables/`. freesurfer_ids: label maps hold FreeSurfer's numbers.
-    licence, credit: shown wherever its images are. obtain: what to do to have it. directions: where
-    the array's axes run ("LA": left, front), for files whose headers have a sign wrong.
+    pair: the default (fixed, moving). protocol: the labels whose Dice is averaged; empty for every
+    label with a name. table: name of its label table in TABLES. licence, credit: shown wherever its
+    images are. obtain: how to obtain it. freesurfer_ids: the label maps hold FreeSurfer's numbers.
+    directions: the directions of the array's axes ("LA": left, anterior), for files whose headers
+    have the sign of an axis wrong.
     """
 
     name: str
@@ -108,7 +113,7 @@ DATASETS = {
             f"{_KLEIN} {_MARCUS}",
             "set NEVF_DATA to a copy, or use `nevf data fetch neurite2d` (24 MB) for other slices",
             freesurfer_ids=True,
-            directions="LA",  # the headers say LP; the labels, and the eye, say the front is last
+            directions="LA",  # the headers say LP; the labels show that axis 1 runs to anterior
         ),
         Dataset(
             "neurite2d",
@@ -152,26 +157,32 @@ DATASETS = {
 }
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a tab-separated table with a header line."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
 def cache_folder() -> Path:
-    """Where downloads go: NEVF_CACHE, or the platform's cache folder. It may not exist yet."""
+    """The folder for downloads: NEVF_CACHE, or the platform's cache folder. It may not exist."""
     from platformdirs import user_cache_path
 
-    chosen = os.environ.get("NEVF_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("nevf_lite", appauthor=False)
+    setting = os.environ.get("NEVF_CACHE")
+    return Path(setting).expanduser() if setting else user_cache_path("nevf_lite", appauthor=False)
 
 
 def data_folders() -> list[Path]:
-    """Where data is looked for, first choice first: NEVF_DATA, then the cache; those that exist."""
-    chosen = os.environ.get("NEVF_DATA")
-    folders = ([Path(chosen).expanduser()] if chosen else []) + [cache_folder() / "data"]
+    """The existing folders that hold datasets, first choice first: NEVF_DATA, then the cache."""
+    setting = os.environ.get("NEVF_DATA")
+    folders = ([Path(setting).expanduser()] if setting else []) + [cache_folder() / "data"]
     return [folder for folder in folders if folder.is_dir()]
 
 
 def find_weights(name: str) -> Path:
     """The file of published network weights called `name`.
 
-    Looked for in `weights/` inside or beside each data folder. Raises FileNotFoundError that says
-    what to run.
+    Searched for in `weights/` inside and beside each data folder. Raises FileNotFoundError that
+    says what to run.
     """
     for folder in (*data_folders(), cache_folder() / "data"):
         for candidate in (folder / "weights" / name, folder.parent / "weights" / name):

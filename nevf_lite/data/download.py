@@ -1,8 +1,8 @@
-"""Downloads that survive: resumed after a cut, checked against a checksum, never half a file.
+"""Downloads that resume after a broken connection and are compared with a checksum.
 
-What has arrived lies in `<file>.part` until it is whole. The checksum of every finished file is
-written to `checksums.json` beside it: the first download is trusted (or compared with the owner's
-checksum where that is known), and a later one that differs is refused.
+The bytes received lie in `<file>.part` until the file is complete. The checksum of every complete
+file is recorded in `checksums.json` beside it. The first download is trusted, or compared with the
+owner's checksum where one is published. A later file with another checksum is refused.
 """
 
 from __future__ import annotations
@@ -16,174 +16,159 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from nevf_lite.files import atomic
-
-#: Some archives turn away clients that do not look like a browser; this one says who it is.
-USER_AGENT = "Mozilla/5.0 (compatible; nevf-lite; brain image registration)"
-TIMEOUT = (20, 60)  # seconds to connect, and between two pieces
-PIECE = 1 << 16  # bytes at a time; a connection that breaks loses at most that much
-BUSY = (429, 500, 502, 503, 504)  # HTTP answers after which it is worth trying again
-
-
-class DownloadError(OSError):
-    """A download that did not work, in one line that says what to do."""
-
-
-def session():
-    """An HTTP session that asks for the bytes as they are stored."""
-    import requests
-
-    made = requests.Session()
-    made.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-    return made
+from nevf_lite.data.http import (
+    CHUNK_SIZE,
+    RETRY_STATUS,
+    TIMEOUT,
+    DownloadError,
+    check_response,
+    first_byte,
+    open_session,
+    total_size,
+    validator,
+)
+from nevf_lite.scans.files import atomic
 
 
 def download(url: str, path: Path, *, checksum: str = "", trust: bool = False, **options) -> Path:
-    """Bring a file to `path`, going on where an earlier try ended; nothing to do if it is there.
+    """Download a file to `path`, resuming an earlier attempt; an existing file is only verified.
 
     checksum: "sha256:..." or "md5:..." of the file, where its owner publishes one. trust: accept a
     file that differs from the published or recorded checksum, and record the new one. options: for
-    :func:`bring`. Returns path. Raises DownloadError; what has arrived is kept for the next call,
-    but a file with a wrong checksum is deleted.
+    :func:`download_part`.
+    Returns path. Raises DownloadError. After an error the bytes received are kept for the next
+    call, but a file with a wrong checksum is deleted.
     """
     path = Path(path)
-    whole = path if path.is_file() else bring(url, path.with_name(path.name + ".part"), **options)
-    check(whole, path, url, checksum, trust)
-    whole.replace(path)
+    complete = path
+    if not path.is_file():
+        complete = path.with_name(path.name + ".part")
+        download_part(url, complete, **options)
+    verify_checksum(complete, path, url, checksum, trust)
+    complete.replace(path)
     return path
 
 
-def bring(
+def download_part(
     url: str,
     part: Path,
     *,
-    span: tuple[int, int] | None = None,
+    byte_range: tuple[int, int] | None = None,
     headers: dict[str, str] | None = None,
     progress: bool = True,
     attempts: int = 5,
     pause: float = 1.0,
-) -> Path:
-    """Fetch a file, or its bytes [start, stop), into `part`, which may hold the beginning already.
+) -> None:
+    """Download a file, or a range of its bytes, to `part`, which may hold the first bytes already.
 
-    attempts: tries in a row that bring nothing new before giving up. pause: seconds before the
-    second, doubled each time. Returns part once it is whole. Raises DownloadError.
+    byte_range: the bytes [start, stop). headers: for the request. progress: show a bar. attempts:
+    requests in a row without a new byte before giving up. pause: seconds before the second
+    request, doubled for each further one. Raises DownloadError.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
-    note = part.with_name(part.name + ".json")
+    validator_file = part.with_name(part.name + ".json")
     failures, reason = 0, ""
-    best = _size(part)
-    with session() as http:
+    largest = _size(part)
+    with open_session() as session:
         while failures < attempts:
             if failures:
                 time.sleep(min(pause * 2 ** (failures - 1), 30))
-            whole, reason = _try(http, url, part, note, span, headers or {}, progress)
-            if whole:
-                note.unlink(missing_ok=True)
-                return part
-            failures = 0 if _size(part) > best else failures + 1
-            best = max(best, _size(part))
-    kept = f"; {_mb(_size(part))} are kept, run the command again to go on" if best else ""
-    raise DownloadError(f"{url}: {reason}; {attempts} tries brought nothing new{kept}")
+            complete, reason = _request(
+                session, url, part, validator_file, byte_range, headers or {}, progress
+            )
+            if complete:
+                validator_file.unlink(missing_ok=True)
+                return
+            failures = 0 if _size(part) > largest else failures + 1
+            largest = max(largest, _size(part))
+    hint = f"; {_mb(_size(part))} are kept, run the command again to go on" if largest else ""
+    raise DownloadError(f"{url}: {reason}; {attempts} tries brought nothing new{hint}")
 
 
-def _try(
-    http, url: str, part: Path, note: Path, span, headers: dict, progress: bool
+def _request(
+    session,
+    url: str,
+    part: Path,
+    validator_file: Path,
+    byte_range: tuple[int, int] | None,
+    headers: dict[str, str],
+    progress: bool,
 ) -> tuple[bool, str]:
-    """One request. Returns (whole, why not); raises where trying again cannot help."""
+    """Make one request. Returns (complete, reason if not); raises where a retry cannot help."""
     import requests
 
-    start, stop = span or (0, None)
-    have = _size(part)
-    if stop is not None and have >= stop - start:
+    start, stop = byte_range or (0, None)
+    received = _size(part)
+    if stop is not None and received >= stop - start:
         return True, ""
-    asked = dict(headers)
-    if have or span:
-        asked["Range"] = f"bytes={start + have}-" + ("" if stop is None else str(stop - 1))
-    validator = _read_json(note).get("validator") if have else None
-    if validator:
-        asked["If-Range"] = validator  # if the file has changed since, all of the new one comes
-    answered = False
+    headers = dict(headers)
+    if received or byte_range:
+        headers["Range"] = f"bytes={start + received}-" + ("" if stop is None else str(stop - 1))
+    version = _read_json(validator_file).get("validator") if received else None
+    if version:
+        headers["If-Range"] = version  # a file that has changed since is sent from its first byte
+    connected = False
     try:
-        with http.get(url, headers=asked, stream=True, timeout=TIMEOUT) as answer:
-            answered = True
-            partial, total = answer.status_code == 206, None
-            if answer.status_code in BUSY:
-                return False, f"the server is busy or broken (HTTP {answer.status_code})"
-            if answer.status_code == 416:  # there is nothing after what we have
-                if not span and _total(answer) == have:
+        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            connected = True
+            partial, total = response.status_code == 206, None
+            if response.status_code in RETRY_STATUS:
+                return False, f"the server is busy or broken (HTTP {response.status_code})"
+            if response.status_code == 416:  # the range starts at or after the end of the file
+                if not byte_range and total_size(response) == received:
                     return True, ""
                 part.unlink(missing_ok=True)
                 return False, "the file has changed on the server"
-            refuse_bad_answer(answer, url, part.name.removesuffix(".part"))
-            if span and not partial:
-                if not validator:
+            check_response(response, url, part.name.removesuffix(".part"))
+            if byte_range and not partial:
+                if not version:
                     raise DownloadError(f"{url}: this server does not give out parts of a file")
                 part.unlink(missing_ok=True)
                 return False, "the file has changed on the server"
-            begin = have if partial else 0
-            if partial and _first_byte(answer) != start + have:
+            offset = received if partial else 0
+            if partial and first_byte(response) != start + received:
                 raise DownloadError(f"{url}: the server sent other bytes than were asked for")
-            if length := answer.headers.get("Content-Length"):
-                total = begin + int(length)
+            if length := response.headers.get("Content-Length"):
+                total = offset + int(length)
                 _check_space(part, int(length))
-            with disk_full(part):
-                note.write_text(json.dumps({"validator": _validator(answer)}))
-                _store(answer, part, begin, total, progress)
+            with report_full_disk(part):
+                validator_file.write_text(json.dumps({"validator": validator(response)}))
+                _append(response, part, offset, total, progress)
     except requests.exceptions.SSLError as error:
         raise DownloadError(f"{url}: the server's certificate was not accepted") from error
     except requests.exceptions.Timeout:
         return False, "the server does not answer"
     except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
-        return False, "the connection broke" if answered else "the server cannot be reached"
+        return False, "the connection broke" if connected else "the server cannot be reached"
     except requests.exceptions.RequestException as error:
         raise DownloadError(f"{url}: {error}; check the address") from error
     size = _size(part)
     return total is None or size == total, f"only {_mb(size)} of {_mb(total or size)} arrived"
 
 
-def refuse_bad_answer(answer, url: str, name: str) -> None:
-    """Raise DownloadError for an answer that is not the file `name`."""
-    if answer.status_code in (404, 410):
-        raise DownloadError(
-            f"{url}: not there any more (HTTP {answer.status_code}); its owner may have moved it: "
-            "look for it on their page and give its address with --url"
-        )
-    if answer.status_code >= 400:
-        raise DownloadError(
-            f"{url}: the server refuses it (HTTP {answer.status_code}); try again later, or "
-            "download it with a browser and give the file with --archive"
-        )
-    page = answer.headers.get("Content-Type", "").startswith("text/html")
-    if page and not name.endswith((".html", ".htm")):
-        raise DownloadError(
-            f"{url}: a web page came instead of the file; download it with a browser and give the "
-            "file with --archive"
-        )
-
-
-def _store(answer, part: Path, begin: int, total: int | None, progress: bool) -> None:
-    """Append what comes to the part file, piece by piece."""
+def _append(response, part: Path, offset: int, total: int | None, progress: bool) -> None:
+    """Write the body of a response to the part file, after its first `offset` bytes."""
     from tqdm import tqdm
 
     with (
-        part.open("ab" if begin else "wb") as out,
+        part.open("ab" if offset else "wb") as stream,
         tqdm(
             total=total,
-            initial=begin,
+            initial=offset,
             unit="B",
             unit_scale=True,
             desc=part.name.removesuffix(".part"),
             disable=not progress,
         ) as bar,
     ):
-        for piece in answer.iter_content(PIECE):
-            out.write(piece)
-            bar.update(len(piece))
+        for chunk in response.iter_content(CHUNK_SIZE):
+            stream.write(chunk)
+            bar.update(len(chunk))
 
 
 @contextlib.contextmanager
-def disk_full(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one line."""
+def report_full_disk(path: Path) -> Iterator[None]:
+    """Turn the OSError of a full disk into a DownloadError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -195,6 +180,7 @@ def disk_full(path: Path) -> Iterator[None]:
 
 
 def _check_space(part: Path, missing: int) -> None:
+    """Raise DownloadError if fewer than `missing` bytes are free."""
     free = shutil.disk_usage(part.parent).free
     if missing > free:
         raise DownloadError(
@@ -203,18 +189,20 @@ def _check_space(part: Path, missing: int) -> None:
         )
 
 
-def check(part: Path, path: Path, url: str, checksum: str, trust: bool) -> None:
-    """Compare a whole file with the checksums of `path`, published and recorded, and record it.
+def verify_checksum(part: Path, path: Path, url: str, checksum: str, trust: bool) -> None:
+    """Compare a complete file with the published and the recorded checksum, and record its own.
 
-    Deletes it and raises DownloadError where they differ, unless trusted.
+    part: the file to read, `path` itself or its .part file. path: final name, the record's key.
+    url: written to the record. checksum, trust: see :func:`download`. Deletes the file and raises
+    DownloadError where a checksum differs, unless trusted.
     """
-    book = path.with_name("checksums.json")
-    records = _read_json(book)
+    record_file = path.with_name("checksums.json")
+    records = _read_json(record_file)
     kind, _, published = checksum.partition(":")
     digests = file_digests(part, {"sha256", kind} - {""})
-    known = records.get(path.name, {}).get("sha256", digests["sha256"])
-    wanted = [("sha256", known)] + ([(kind, published)] if published else [])
-    for name, value in wanted if not trust else ():
+    recorded = records.get(path.name, {}).get("sha256", digests["sha256"])
+    expected = [("sha256", recorded)] + ([(kind, published)] if published else [])
+    for name, value in expected if not trust else ():
         if digests[name] != value:
             part.unlink()
             raise DownloadError(
@@ -222,9 +210,9 @@ def check(part: Path, path: Path, url: str, checksum: str, trust: bool) -> None:
                 "exchanged, and is deleted. Try again; if its owner has published a new version, "
                 "accept that with --trust"
             )
-    if path.name not in records or known != digests["sha256"]:
+    if path.name not in records or recorded != digests["sha256"]:
         records[path.name] = {"url": url, "bytes": part.stat().st_size, **digests}
-        with atomic(book) as temporary:
+        with atomic(record_file) as temporary:
             temporary.write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
 
 
@@ -232,28 +220,10 @@ def file_digests(path: Path, kinds: set[str]) -> dict[str, str]:
     """Hexadecimal digests of a file, such as {"sha256": ...}; the file is read once."""
     hashes = {kind: hashlib.new(kind, usedforsecurity=kind != "md5") for kind in sorted(kinds)}
     with path.open("rb") as stream:
-        while piece := stream.read(PIECE):
+        while chunk := stream.read(CHUNK_SIZE):
             for digest in hashes.values():
-                digest.update(piece)
+                digest.update(chunk)
     return {kind: digest.hexdigest() for kind, digest in hashes.items()}
-
-
-def _validator(answer) -> str:
-    """What names this version of the file: a strong ETag, else the date of its last change."""
-    tag = answer.headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
-
-
-def _first_byte(answer) -> int:
-    """The first byte of a 206 answer, -1 if it does not say."""
-    text = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    return int(text) if text.isdigit() else -1
-
-
-def _total(answer) -> int:
-    """The size of the whole file, from a Content-Range header; -1 if it does not say."""
-    text = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(text) if text.isdigit() else -1
 
 
 def _size(path: Path) -> int:
@@ -261,7 +231,7 @@ def _size(path: Path) -> int:
 
 
 def _read_json(path: Path) -> dict:
-    """What a small file of ours says; nothing if it is missing or damaged."""
+    """The object in a JSON file; {} if the file is missing or damaged."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError):

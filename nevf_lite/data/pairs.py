@@ -1,17 +1,16 @@
-"""Pairs of brains by name: simulated, downloaded, or the user's own collection.
+"""Pairs of brain images by name: simulated, downloaded, or the user's own collection.
 
     pair = load_pair("mindboggle", "trt02", "trt01", spacing=2)
     pair = load_pair("simulated", seed=0)          # needs no download
 
-Real data is looked for in the folder that the environment variable NEVF_DATA names, then in the
-user's cache, where `nevf data fetch` and `nevf data prepare` put it. Both are laid out alike:
+Datasets are searched for in the folder of the environment variable NEVF_DATA, then in the user's
+cache, where `nevf data fetch` and `nevf data prepare` write them. Both have the same layout:
 
     <dataset>/<subject>_t1.nii.gz   <dataset>/<subject>_seg.nii.gz   <dataset>/labels.tsv
 """
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,29 +19,21 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from nevf_lite.data.catalogue import DATASETS, Dataset, data_folders
+from nevf_lite.data.catalogue import DATASETS, TABLES, Dataset, data_folders, read_table
 from nevf_lite.grid import downsample
-from nevf_lite.io import load_image, load_labels
-from nevf_lite.space import Grid
-
-_OASIS_TRAIN = (*map(str, range(1000, 1008)), "1101", "1104", "1107", "1110", "1113")
-#: Subjects on which networks are trained and every hyper-parameter is chosen. trtNN and 10MM are
-#: the same people (trt01-14 are 1000-1013), so they are split together.
-TRAIN = {"mindboggle": tuple(f"trt{i:02d}" for i in range(1, 9)), "oasis": _OASIS_TRAIN}
-#: The paper's atlas-based protocol: three atlases (fixed) times three scans (moving) a dataset.
-TEST_ATLASES = {"mindboggle": ("trt09", "trt10", "trt11"), "oasis": ("1008", "1009", "1010")}
-TEST_SCANS = {"mindboggle": ("trt12", "trt13", "trt14"), "oasis": ("1011", "1012", "1013")}
+from nevf_lite.scans.io import load_image, load_labels
+from nevf_lite.scans.space import Grid
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two brains to register, and what is known about them.
+    """Two brain images to register, with labels, masks and terms of use.
 
     fixed, moving: float32 images, each scaled to [0, 1]. fixed_labels, moving_labels: int32, or
-    None. label_names: number to name. protocol: the labels whose Dice is averaged in the paper's
-    tables. fixed_mask, moving_mask: uint8, the brain. truth: the true pull-back displacement,
-    (*fixed.shape, 3), RAS mm, on the fixed grid; simulated pairs only. licence, credit: one line
-    each, to be shown wherever the images are.
+    None. fixed_mask, moving_mask: uint8, 1 in the brain. label_names: number to name. protocol: the
+    labels whose Dice is averaged in the paper's tables. licence, credit: one line each, shown
+    wherever the images are. truth: the true pull-back displacement, (*fixed.shape, 3), RAS mm, on
+    the fixed grid; simulated pairs only.
     """
 
     name: str
@@ -60,16 +51,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Found:
-    """One line of `nevf data list`: a dataset, where it lies (None: nowhere) and who is in it."""
+class LocalDataset:
+    """One dataset, with its folder and its subjects on this machine.
+
+    dataset: the entry in the catalogue. folder: None if no data folder holds the dataset. subjects:
+    their names, sorted.
+    """
 
     dataset: Dataset
     folder: Path | None
     subjects: tuple[str, ...]
 
     @property
-    def here(self) -> bool:
-        """Can it be loaded now? The simulated pair always can."""
+    def available(self) -> bool:
+        """Can it be loaded? The simulated pair always can."""
         return self.folder is not None or not self.dataset.folders
 
 
@@ -82,97 +77,83 @@ def load_pair(
     seed: int = 0,
     ndim: int | None = None,
 ) -> Pair:
-    """A pair of brains by name.
+    """Load or simulate a pair of brain images by name.
 
     dataset: "mindboggle", "oasis", "neurite" (3-D), "slices2d", "neurite2d" (2-D), "sample" (a
         small real pair, 3-D) or "simulated". fixed, moving: subjects; each dataset has a default
         pair. spacing: mm, to resample images (smoothed against aliasing) and labels (nearest).
-        seed and ndim (2 or 3): which simulated pair.
-    Raises ValueError for an unknown dataset or subject, with what there is, and FileNotFoundError
-    for data that is not here, with what to run.
+        seed: of the simulated pair. ndim: 2 or 3, of the simulated pair.
+    Raises ValueError for an unknown dataset or subject, with the known ones, and FileNotFoundError
+    for a dataset that is not on this machine, with what to run.
     """
-    described = _dataset(dataset)
-    if ndim not in (None, *described.ndims):
-        raise ValueError(f"ndim: {dataset} has {described.ndims[0]} axes, got {ndim}")
+    entry = _catalogue_entry(dataset)
+    if ndim not in (None, *entry.ndims):
+        raise ValueError(f"ndim: {dataset} has {entry.ndims[0]} axes, got {ndim}")
     if dataset == "simulated":
-        return _simulated(described, fixed, moving, spacing, seed, ndim or 3)
+        return _simulated_pair(entry, fixed, moving, spacing, seed, ndim or 3)
     if spacing is not None and not 0.1 <= spacing <= 50:
         raise ValueError(f"spacing: wanted millimetres between 0.1 and 50, got {spacing}")
-    found = _find(described)
-    if found.folder is None:
-        raise FileNotFoundError(_how_to_get(described))
-    defaults = described.pair
-    if not set(defaults) <= set(found.subjects):
-        defaults = found.subjects[:2]
+    local = _locate(entry)
+    if local.folder is None:
+        raise FileNotFoundError(_missing_message(entry))
+    defaults = entry.pair
+    if not set(defaults) <= set(local.subjects):
+        defaults = local.subjects[:2]
     fixed, moving = str(fixed or defaults[0]), str(moving or defaults[-1])
-    names = _label_names(described, found.folder)
-    one = _read(found, "fixed", fixed, spacing)
-    other = _read(found, "moving", moving, spacing)
+    label_names = _label_names(entry, local.folder)
+    fixed_image, fixed_labels, fixed_mask = _load_subject(local, "fixed", fixed, spacing)
+    moving_image, moving_labels, moving_mask = _load_subject(local, "moving", moving, spacing)
     return Pair(
-        f"{dataset} {fixed} <- {moving}",
-        *(image for both in zip(one, other, strict=True) for image in both),
-        names,
-        described.protocol or tuple(sorted(names)),
-        described.licence,
-        described.credit,
+        name=f"{dataset} {fixed} <- {moving}",
+        fixed=fixed_image,
+        moving=moving_image,
+        fixed_labels=fixed_labels,
+        moving_labels=moving_labels,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        label_names=label_names,
+        protocol=entry.protocol or tuple(sorted(label_names)),
+        licence=entry.licence,
+        credit=entry.credit,
     )
 
 
-def available() -> list[Found]:
-    """Every dataset, with the folder and the subjects found on this machine."""
-    return [_find(described) for described in DATASETS.values()]
+def available() -> list[LocalDataset]:
+    """Every dataset of the catalogue, with its folder and subjects on this machine."""
+    return [_locate(entry) for entry in DATASETS.values()]
 
 
-def split(subject: str) -> str | None:
-    """The split of a subject, "train" or "test"; None for anybody outside the fixed splits."""
-    for name, *groups in (("train", TRAIN), ("test", TEST_ATLASES, TEST_SCANS)):
-        if any(str(subject) in people for group in groups for people in group.values()):
-            return name
-    return None
-
-
-def test_pairs(dataset: str) -> list[tuple[str, str]]:
-    """The nine (atlas, scan) pairs of the paper's protocol: "mindboggle" or "oasis"."""
-    if dataset not in TEST_ATLASES:
-        raise ValueError(f"dataset: wanted one of {', '.join(TEST_ATLASES)}, got {dataset!r}")
-    return [(atlas, scan) for atlas in TEST_ATLASES[dataset] for scan in TEST_SCANS[dataset]]
-
-
-test_pairs.__test__ = False  # not a test, whatever pytest makes of the name
-
-
-def _dataset(name: str) -> Dataset:
+def _catalogue_entry(name: str) -> Dataset:
     if name not in DATASETS:
         raise ValueError(f"dataset: wanted one of {', '.join(DATASETS)}, got {name!r}")
     return DATASETS[name]
 
 
-def _find(described: Dataset) -> Found:
-    for folder in (root / name for root in data_folders() for name in described.folders):
+def _locate(entry: Dataset) -> LocalDataset:
+    """The first folder with at least two subjects of a dataset."""
+    for folder in (root / name for root in data_folders() for name in entry.folders):
         files = folder.glob("*_t1.nii.gz")
         subjects = tuple(sorted(path.name.removesuffix("_t1.nii.gz") for path in files))
         if len(subjects) >= 2:
-            return Found(described, folder, subjects)
-    return Found(described, None, ())
+            return LocalDataset(entry, folder, subjects)
+    return LocalDataset(entry, None, ())
 
 
-def _how_to_get(described: Dataset) -> str:
-    looked = ", ".join(str(folder / described.folders[0]) for folder in data_folders())
-    chosen = os.environ.get("NEVF_DATA")
-    why = f"looked for {looked}" if looked else "nothing has been downloaded"
-    if chosen and not Path(chosen).expanduser().is_dir():
-        why += f"; NEVF_DATA is {chosen}, which is not a folder"
-    return f"{described.name}: this data is not here ({why}); {described.obtain}"
+def _missing_message(entry: Dataset) -> str:
+    """Where a dataset was searched for, and how to obtain it."""
+    searched = ", ".join(str(folder / entry.folders[0]) for folder in data_folders())
+    reason = f"looked for {searched}" if searched else "nothing has been downloaded"
+    setting = os.environ.get("NEVF_DATA")
+    if setting and not Path(setting).expanduser().is_dir():
+        reason += f"; NEVF_DATA is {setting}, which is not a folder"
+    return f"{entry.name}: this data is not here ({reason}); {entry.obtain}"
 
 
-def _label_names(described: Dataset, folder: Path) -> dict[int, str]:
-    """Number to name, from the table that came with the data or the package's own."""
+def _label_names(entry: Dataset, folder: Path) -> dict[int, str]:
+    """Number to name, from labels.tsv in the dataset's folder, else from the package's table."""
     path = folder / "labels.tsv"
-    if not path.is_file():
-        path = Path(__file__).parent / "tables" / f"{described.table}.tsv"
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-    if described.freesurfer_ids:  # labels kept FreeSurfer's numbers: one per row of that table
+    rows = read_table(path if path.is_file() else TABLES / f"{entry.table}.tsv")
+    if entry.freesurfer_ids:  # each row of that table has a single original id
         return {int(row["original_ids"]): row["name"] for row in rows} | {
             72: "5th-Ventricle",
             74: "Right-Interior",
@@ -180,31 +161,35 @@ def _label_names(described: Dataset, folder: Path) -> dict[int, str]:
     return {int(row["index"]): row["name"] for row in rows}
 
 
-def _read(
-    found: Found, role: str, subject: str, spacing: float | None
+def _load_subject(
+    local: LocalDataset, role: str, subject: str, spacing: float | None
 ) -> tuple[nib.Nifti1Image, nib.Nifti1Image | None, nib.Nifti1Image]:
-    """One subject at the spacing asked for: image scaled to [0, 1], labels, brain mask."""
-    if subject not in found.subjects:
-        some = ", ".join(found.subjects[:30]) + (" ..." if len(found.subjects) > 30 else "")
-        raise ValueError(f"{role}: {found.dataset.name} has no subject {subject!r}; it has {some}")
-    image = load_image(found.folder / f"{subject}_t1.nii.gz", role)
-    image = _turned(image, found.dataset.directions)
+    """One subject: the image scaled to [0, 1], the labels and the brain mask.
+
+    role: "fixed" or "moving", for error messages. spacing: mm, None for the image's own.
+    """
+    if subject not in local.subjects:
+        listed = ", ".join(local.subjects[:30]) + (" ..." if len(local.subjects) > 30 else "")
+        raise ValueError(f"{role}: {local.dataset.name} has no subject {subject!r}; it has {listed}")
+    image = load_image(local.folder / f"{subject}_t1.nii.gz", role)
+    image = _correct_directions(image, local.dataset.directions)
     grid = Grid.of(image)
     target = grid if spacing is None else grid.at_spacing(spacing)
     values = np.asanyarray(image.dataobj)
     values = (values - values.min()) / (values.max() - values.min())
-    mask = values > 0  # all these images are skull-stripped: what is not zero is brain
-    path = found.folder / f"{subject}_seg.nii.gz"
+    mask = values > 0  # the images of every dataset are skull-stripped
+    path = local.folder / f"{subject}_seg.nii.gz"
     labels = None
     if path.exists():
-        segmentation = _turned(load_labels(path, f"{role} labels"), found.dataset.directions)
+        segmentation = load_labels(path, f"{role} labels")
+        segmentation = _correct_directions(segmentation, local.dataset.directions)
         if Grid.of(segmentation) != grid:
             raise ValueError(f"{role} labels ({path}): they are not on the grid of their image")
         labels = np.asanyarray(segmentation.dataobj)
     if target.shape != grid.shape:
         values = downsample(torch.from_numpy(values)[None, None], target.shape)[0, 0].numpy()
-        pairs = zip(grid.shape, target.shape, strict=True)
-        nearest = np.ix_(*(np.rint(np.linspace(0, a - 1, b)).astype(int) for a, b in pairs))
+        sizes = zip(grid.shape, target.shape, strict=True)
+        nearest = np.ix_(*(np.rint(np.linspace(0, a - 1, b)).astype(int) for a, b in sizes))
         mask, labels = mask[nearest], None if labels is None else labels[nearest]
     return (
         nib.Nifti1Image(values, target.affine),
@@ -213,40 +198,49 @@ def _read(
     )
 
 
-def _turned(image: nib.Nifti1Image, directions: str) -> nib.Nifti1Image:
-    """The image with the sign of an axis put right in its affine, where its header has it wrong."""
+def _correct_directions(image: nib.Nifti1Image, directions: str) -> nib.Nifti1Image:
+    """The image with the sign of an axis corrected in its affine, where the header has it wrong.
+
+    directions: the true directions of the first axes, such as "LA"; "" changes nothing.
+    """
     opposite = dict(zip("RLAPSI", "LRPAIS", strict=True))
     affine = image.affine.copy()
-    for axis, (said, true) in enumerate(
+    for axis, (stated, true) in enumerate(
         zip(nib.aff2axcodes(affine)[: len(directions)], directions, strict=True)
     ):
-        if said == opposite[true]:
+        if stated == opposite[true]:
             affine[:3, axis] *= -1
     return nib.Nifti1Image(np.asanyarray(image.dataobj), affine)
 
 
-def _simulated(
-    described: Dataset, fixed, moving, spacing: float | None, seed: int, ndim: int
+def _simulated_pair(
+    entry: Dataset,
+    fixed: str | None,
+    moving: str | None,
+    spacing: float | None,
+    seed: int,
+    ndim: int,
 ) -> Pair:
     from nevf_lite.data.simulate import LABEL_NAMES, PROTOCOL, simulate
 
     if fixed is not None or moving is not None:
         raise ValueError("fixed, moving: a simulated pair has no subjects; choose it by seed")
-    made = simulate(seed, spacing, ndim)
-    images = (
-        made.fixed,
-        made.moving,
-        made.fixed_labels,
-        made.moving_labels,
-        made.fixed_mask.astype(np.uint8),
-        made.moving_mask.astype(np.uint8),
-    )
+    simulation = simulate(seed, spacing, ndim)
+
+    def image(values: np.ndarray) -> nib.Nifti1Image:
+        return nib.Nifti1Image(values, simulation.grid.affine)
+
     return Pair(
-        f"simulated {ndim}-D, seed {seed}",
-        *(nib.Nifti1Image(data, made.grid.affine) for data in images),
-        dict(LABEL_NAMES),
-        PROTOCOL,
-        described.licence,
-        described.credit,
-        made.truth,
+        name=f"simulated {ndim}-D, seed {seed}",
+        fixed=image(simulation.fixed),
+        moving=image(simulation.moving),
+        fixed_labels=image(simulation.fixed_labels),
+        moving_labels=image(simulation.moving_labels),
+        fixed_mask=image(simulation.fixed_mask.astype(np.uint8)),
+        moving_mask=image(simulation.moving_mask.astype(np.uint8)),
+        label_names=dict(LABEL_NAMES),
+        protocol=PROTOCOL,
+        licence=entry.licence,
+        credit=entry.credit,
+        truth=simulation.truth,
     )

@@ -1,7 +1,7 @@
 """A loop's step as a CUDA graph: recorded once, then replayed by one launch.
 
-With the kernels fused a step of the optimisation is a few hundred short launches, and Python takes
-longer to ask for them than the card to do them. A graph asks once.
+With fused kernels a step of the optimisation is a few hundred short launches, and Python takes
+longer to issue them than the GPU takes to run them. A graph issues them all with one launch.
 """
 
 from __future__ import annotations
@@ -19,46 +19,47 @@ Result = TypeVar("Result")
 def captured(
     step: Callable[[], Result], *, device: torch.device, warmup: int = 3
 ) -> Callable[[], Result]:
-    """The same step, recorded as a CUDA graph; on any device but CUDA the step itself.
+    """The step as a function that records and replays a CUDA graph; the step itself without CUDA.
 
-    Each call is one step, as without: the first `warmup` calls run it as it is, which compiles what
-    must be compiled; the next records it, which does nothing yet, and replays what it recorded.
+    Each call performs one step. The first `warmup` calls run the step eagerly, which compiles its
+    kernels. The next call records the step, which does not execute it, and then replays it. Every
+    later call replays it.
 
-    A graph repeats kernels on addresses, so a step must
-    - find what changes in tensors that stay where they are (`copy_` into them), since numbers and
-      shapes are recorded as they were: a learning rate is a tensor;
-    - wait for nothing: no `.item()` and no branch on a value. Read the result after the call; it
-      is the same tensor at every one, so copy what must outlive the next;
+    A graph repeats kernels on the same addresses, so a step must
+    - keep its changing inputs in tensors that are updated in place (`copy_`), since numbers and
+      shapes are recorded as constants: a learning rate is a tensor;
+    - not synchronise: no `.item()` and no branch on a value. Read the result after the call. It is
+      the same tensor for every call, so copy what must outlive the next;
     - begin with gradients of None, so that gradients live in the graph's own memory.
-    A step that does otherwise in a way that torch can see is not recorded: a warning says why, and
-    the loop goes on step by step.
+    If torch detects that a step breaks these rules, a warning gives the reason, and all calls run
+    the step eagerly.
     """
     return _Captured(step, device, warmup) if device.type == "cuda" else step
 
 
 class _Captured:
-    """Counts the calls down to the recording, then replays."""
+    """Runs the warm-up calls eagerly, then records the step, then replays it."""
 
     def __init__(self, step: Callable[[], Result], device: torch.device, warmup: int) -> None:
-        self.step, self.device, self.left = step, device, warmup
+        self.step, self.device, self.eager_calls = step, device, warmup  # eager calls that remain
         self.graph: torch.cuda.CUDAGraph | None = None
         self.result: Result | None = None
 
     def __call__(self) -> Result:
         with torch.cuda.device(self.device):
-            if self.left > 0:
-                self.left -= 1
-                return self._aside()
+            if self.eager_calls > 0:
+                self.eager_calls -= 1
+                return self._run_eagerly()
             if self.graph is None:
                 try:
                     self._record()
                 except RuntimeError as error:
-                    self.left = sys.maxsize
-                    why = str(error).partition("\n")[0]
+                    self.eager_calls = sys.maxsize
+                    reason = str(error).partition("\n")[0]
                     warnings.warn(
-                        f"no CUDA graph of this loop, which costs time: {why}", stacklevel=2
+                        f"no CUDA graph of this loop, which costs time: {reason}", stacklevel=2
                     )
-                    return self._aside()
+                    return self._run_eagerly()
             self.graph.replay()
             return self.result
 
@@ -66,17 +67,17 @@ class _Captured:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.result = self.step()
-        self.graph = graph  # only a whole recording is ever replayed
+        self.graph = graph  # set after the recording, so that a partial one is never replayed
 
-    def _aside(self) -> Result:
-        """One step on a stream of its own, as torch asks of what is to be recorded later.
+    def _run_eagerly(self) -> Result:
+        """One step on a side stream, as torch requires before a recording.
 
-        autograd remembers the stream on which a parameter was first used, and the one that
-        everything else waits for must not enter a recording.
+        autograd remembers the stream on which a parameter was first used. The default stream, with
+        which every other stream synchronises, must not take part in a recording.
         """
-        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
             result = self.step()
-        here.wait_stream(aside)
+        current.wait_stream(side)
         return result

@@ -1,9 +1,9 @@
-"""Networks that register two brains at one look: VoxelMorph and SYMNet.
+"""Networks that register two images in one forward pass: VoxelMorph and SYMNet.
 
-`voxelmorph` and `symnet` register two images as every method of a study does; `predict` does it
-with any network, and `refine` is test-time refinement. `VoxelMorph` and `SYMNet` are the
-architectures, `load_network` reads the published weights and ours, `train` is the loop that made
-ours.
+`voxelmorph` and `symnet` are methods of a study, with the arguments that all methods share.
+`predict` registers with any network, and `refine` is test-time refinement. `VoxelMorph` and
+`SYMNet` are the architectures. `load_network` reads the published weights and those of this
+package. `train` is the loop that trained the latter.
 """
 
 from nevf_lite.networks.base import Loss, Network, NetworkFrame, Objective

@@ -1,4 +1,4 @@
-"""What every network here has: the frame it sees images in, the loss it was trained with."""
+"""The base class of the networks, with their image frame, training objective and loss."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class NetworkFrame:
-    """How images have to lie in the arrays that a network is given.
+    """Orientation, spacing and intensity range of a network's input.
 
-    orientation: where the three axes point to ("LIA": left, inferior, anterior); a 2-D network
+    orientation: the directions of the three axes ("LIA": left, inferior, anterior); a 2-D network
     takes slices with their axes closest to RAS. spacing: mm between voxels, the same along each
-    axis. normalisation: "min-max", each image to [0, 1].
+    axis. normalisation: "min-max", each image to [0, 1]. Raises ValueError for any other value.
     """
 
     orientation: str = "RAS"
@@ -22,9 +22,9 @@ class NetworkFrame:
     normalisation: str = "min-max"
 
     def __post_init__(self) -> None:
-        pairs = ("RL", "AP", "SI")
-        axes = [p for code in self.orientation for p in pairs if code in p]
-        if sorted(axes) != sorted(pairs):
+        directions = ("RL", "AP", "SI")
+        axes = [pair for code in self.orientation for pair in directions if code in pair]
+        if sorted(axes) != sorted(directions):
             raise ValueError(
                 f"orientation: wanted three letters such as 'RAS', got {self.orientation!r}"
             )
@@ -36,11 +36,13 @@ class NetworkFrame:
 
 @dataclass(frozen=True)
 class Objective:
-    """The weights of a training loss.
+    """The NCC window of a training loss and the weights of its penalties.
 
-    window: side of the local NCC's window in voxels, odd. smooth: of the mean squared forward
-    differences of the displacement (VoxelMorph) or of both velocities (SYMNet). jacobian: of folds.
-    magnitude: of the difference in length between the two halves of a symmetric deformation.
+    window: side of the local NCC's window in voxels, odd. smooth: weight of the mean squared
+    forward differences of the displacement (VoxelMorph) or of both velocities (SYMNet). jacobian:
+    weight of negative Jacobian determinants. magnitude: weight of the difference in length between
+    the two halves of a symmetric deformation. Raises ValueError for any other window and for a
+    negative weight.
     """
 
     window: int = 9
@@ -57,11 +59,13 @@ class Objective:
 
 
 class Network(nn.Module):
-    """A network that looks at two images once and gives the displacement between them.
+    """A network that predicts the displacement between two images.
 
-    settings: the arguments that make another one of the same shape. stride: sides of the images
-    must be multiples of it. frame, objective: see there. record: how it was trained, where that is
-    known. Subclasses have the two methods below.
+    settings: the architecture's arguments, for JSON. frame: the frame of its input. objective: the
+    weights of its training loss.
+
+    The sides of the images must be multiples of `stride`. `record` says how the network was
+    trained; it is empty where that is unknown. Subclasses implement `forward` and `loss`.
     """
 
     stride = 16
@@ -73,11 +77,11 @@ class Network(nn.Module):
 
     @property
     def ndim(self) -> int:
-        """2 or 3: the number of axes of the images it takes."""
+        """Number of axes of its images: 2 or 3."""
         return self.settings["ndim"]
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """The pull-back displacement: a fixed voxel x is at x + u(x) in the moving image.
+        """Predict the pull-back displacement: a fixed voxel x is at x + u(x) in the moving image.
 
         fixed, moving: (N, 1, *shape) in [0, 1]. Returns (N, ndim, *shape) in voxels, components in
         the order of the axes.
@@ -85,13 +89,16 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def loss(self, fixed: Tensor, moving: Tensor) -> Loss:
-        """What it was, or is, trained to make small; arguments as for `forward`."""
+        """The training loss of a pair; arguments as for `forward`."""
         raise NotImplementedError
 
     def check(self, fixed: Tensor, moving: Tensor) -> None:
-        """Raise ValueError unless both are (N, 1, *shape) alike with sides that can be halved."""
-        wanted = (len(fixed), 1, *fixed.shape[2:])
-        if fixed.ndim != self.ndim + 2 or tuple(fixed.shape) != wanted or 0 in fixed.shape:
+        """Raise ValueError unless both are (N, 1, *shape) with sides that are multiples of stride.
+
+        The two shapes must be equal.
+        """
+        expected = (len(fixed), 1, *fixed.shape[2:])
+        if fixed.ndim != self.ndim + 2 or tuple(fixed.shape) != expected or 0 in fixed.shape:
             axes = ", ".join("DHW"[-self.ndim :])
             raise ValueError(f"fixed: wanted (N, 1, {axes}), got {tuple(fixed.shape)}")
         if moving.shape != fixed.shape:
@@ -105,9 +112,9 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Loss:
-    """A training loss and what it is made of.
+    """A training loss, its terms and the displacement it was computed from.
 
-    total: scalar, to be minimised. terms: each term before its weight. displacement: from fixed to
+    total: scalar, to be minimised. terms: each term, unweighted. displacement: from fixed to
     moving, (N, ndim, *shape) in voxels.
     """
 
@@ -116,12 +123,12 @@ class Loss:
     displacement: Tensor = field(repr=False)
 
     def numbers(self) -> dict[str, float]:
-        """The total and the terms as plain numbers."""
+        """The total (as `loss`) and the terms as floats."""
         return {"loss": self.total.item(), **{k: v.item() for k, v in self.terms.items()}}
 
 
 def describe(network: Network) -> dict:
-    """Architecture, settings, frame and objective, for JSON; `weights.build` is its inverse."""
+    """Architecture, settings, frame and objective of a network, for JSON."""
     return {
         "architecture": type(network).__name__,
         "settings": network.settings,
@@ -130,15 +137,18 @@ def describe(network: Network) -> dict:
     }
 
 
-def convolution(ndim: int, into: int, out: int, kernel: int = 3, **options) -> nn.Module:
-    """A 2-D or 3-D convolution that keeps the shape at stride 1."""
-    kind = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
-    return kind(into, out, kernel, padding=options.pop("padding", kernel // 2), **options)
+def convolution(
+    ndim: int, in_channels: int, out_channels: int, kernel_size: int = 3, **options
+) -> nn.Module:
+    """A 2-D or 3-D convolution; by default its padding keeps the shape at stride 1."""
+    options.setdefault("padding", kernel_size // 2)
+    layer = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+    return layer(in_channels, out_channels, kernel_size, **options)
 
 
 def check_channels(**channels: Sequence[int] | int) -> None:
-    """Raise ValueError naming the argument for anything but numbers of channels from 1 on."""
-    for name, numbers in channels.items():
-        for n in [numbers] if isinstance(numbers, int) else numbers:
-            if not isinstance(n, int) or n < 1:
-                raise ValueError(f"{name}: wanted channels from 1 on, got {numbers!r}")
+    """Raise ValueError, naming the argument, unless every number of channels is 1 or more."""
+    for name, counts in channels.items():
+        for count in [counts] if isinstance(counts, int) else counts:
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name}: wanted channels from 1 on, got {counts!r}")

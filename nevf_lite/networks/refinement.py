@@ -1,4 +1,4 @@
-"""Test-time refinement: a trained network is trained a little more, on the one pair at hand."""
+"""Test-time refinement: a trained network is fine-tuned on the pair that it registers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nevf_lite.descent import NonFiniteLoss
-from nevf_lite.kernels import keep_freed_memory
+from nevf_lite.kernels.memory import keep_freed_memory
 from nevf_lite.networks.base import Network
 
 
@@ -26,14 +26,17 @@ def refine(
     progress: bool = True,
     callback: Callable[[dict, Tensor], None] | None = None,
 ) -> Network:
-    """A copy of a network that fits one pair better (Balakrishnan et al. 2019).
+    """Fine-tune a copy of a network on one pair (Balakrishnan et al. 2019).
+
+    This is the test-time training (TTR) of the NeVF paper, section 3.3.
 
     fixed, moving: (1, 1, *shape) on the network's lattice, in [0, 1]. iterations: steps of Adam on
-    the network's own training loss. progress: a bar on standard error. callback: is given, for each
-    iteration, a record with iteration, loss, its terms and seconds, all before the step, and the
-    displacement (1, ndim, *shape) in voxels; the time it takes is in no seconds of a record.
-    Returns the network with the smallest loss; the one given stays as it is. Raises ValueError for
-    arguments that do not fit, NonFiniteLoss where the learning rate is too high.
+    the network's training loss. lr: Adam's learning rate. progress: show a bar on standard error.
+    callback: called at each iteration, before the step, with a record and the displacement
+    (1, ndim, *shape) in voxels. The record has the iteration, the loss, its terms and the seconds
+    since the start, without the time spent in callback.
+    Returns the copy at its smallest loss; `network` is not changed. Raises ValueError for arguments
+    that do not fit, NonFiniteLoss where the learning rate is too high.
     """
     if iterations < 0:
         raise ValueError(f"iterations: wanted 0 or more, got {iterations!r}")
@@ -41,15 +44,16 @@ def refine(
         raise ValueError(f"lr: wanted between 0 and 1, got {lr!r}")
     network.check(fixed, moving)
     keep_freed_memory()
-    last = {2: torch.channels_last, 3: torch.channels_last_3d}[network.ndim]  # 1.5 times as fast
-    copied = copy.deepcopy(network).requires_grad_(True).to(memory_format=last)
-    optimiser = torch.optim.Adam(copied.parameters(), lr=lr)
-    best, best_state = math.inf, copied.state_dict()
+    # channels last is 1.5 times as fast
+    memory_format = {2: torch.channels_last, 3: torch.channels_last_3d}[network.ndim]
+    refined = copy.deepcopy(network).requires_grad_(True).to(memory_format=memory_format)
+    optimiser = torch.optim.Adam(refined.parameters(), lr=lr)
+    best, best_state = math.inf, refined.state_dict()
     started = time.perf_counter()
     with tqdm(total=iterations, disable=not progress, unit="it", dynamic_ncols=True) as bar:
         for iteration in range(iterations + 1):
             with torch.set_grad_enabled(iteration < iterations):
-                loss = copied.loss(fixed, moving)
+                loss = refined.loss(fixed, moving)
             numbers = loss.numbers()
             value = numbers["loss"]
             if not math.isfinite(value):
@@ -58,18 +62,18 @@ def refine(
                     f"learning rate {lr:g}"
                 )
             if value < best:
-                best, best_state = value, copy.deepcopy(copied.state_dict())
+                best, best_state = value, copy.deepcopy(refined.state_dict())
             bar.set_postfix_str(f"loss {value:.4f}, best {best:.4f}", refresh=False)
-            if iteration == iterations:  # the last network is only looked at
+            if iteration == iterations:  # after the last step only the loss is computed
                 break
             if callback is not None:
-                now = time.perf_counter()
-                record = {"iteration": iteration, **numbers, "seconds": now - started}
+                called = time.perf_counter()
+                record = {"iteration": iteration, **numbers, "seconds": called - started}
                 callback(record, loss.displacement.detach())
-                started += time.perf_counter() - now
+                started += time.perf_counter() - called
             optimiser.zero_grad(set_to_none=True)
             loss.total.backward()
             optimiser.step()
             bar.update()
-    copied.load_state_dict(best_state)
-    return copied.requires_grad_(False)
+    refined.load_state_dict(best_state)
+    return refined.requires_grad_(False)

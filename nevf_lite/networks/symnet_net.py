@@ -1,4 +1,4 @@
-"""SYMNet: both images are moved half way and meet in the middle (Mok and Chung, CVPR 2020)."""
+"""SYMNet: one U-Net that outputs two velocities, one for each image (Mok and Chung, CVPR 2020)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from nevf_lite.networks.base import (
 )
 from nevf_lite.warp import warp
 
-#: The authors' loss on brains, with the weights that the NeVF paper trains it with.
+#: The NCC window of Mok and Chung 2020, with the weights of the NeVF paper (section 3.3).
 OBJECTIVE = Objective(window=7, smooth=4.0, jacobian=100.0, magnitude=0.001)
+#: Squarings of each integration, as in the authors' code.
 SQUARINGS = 7
 
 
 class SYMNet(Network):
-    """A U-Net with two outputs: the velocities that take each image to the middle.
+    """A U-Net with two outputs: the velocities that take each image to the midpoint between them.
 
     channels: of the first stage (`start_channel` of the authors); they double with each halving of
-    the resolution. reach: voxels that an output of 1 stands for, the most that a velocity can be.
-    ndim: 2 or 3. The defaults are those of the published weights. A new network starts at (almost)
-    no displacement; the authors' own starts at several voxels.
+    the resolution. reach: upper bound of a velocity component, in voxels. ndim: 2 or 3. frame: the
+    frame of its input, by default RAS at 1 mm. objective: the weights of its loss, by default those
+    of the NeVF paper (section 3.3).
+
+    The default channels and reach are those of the published weights. The displacement of a new
+    network is almost zero; in the authors' code it is several voxels. Raises ValueError for wrong
+    numbers of channels.
     """
 
     def __init__(
@@ -45,8 +50,8 @@ class SYMNet(Network):
         super().__init__(settings, frame or NetworkFrame(), objective or OBJECTIVE)
         self.reach, c = reach, channels
         self.encoder = nn.ModuleList(
-            _Stage(ndim, *numbers, stride)
-            for *numbers, stride in (
+            _Stage(ndim, *widths, stride)
+            for *widths, stride in (
                 (2, c, c, 1),
                 (c, 2 * c, 2 * c, 2),
                 (2 * c, 4 * c, 4 * c, 2),
@@ -57,8 +62,8 @@ class SYMNet(Network):
         transposed = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[ndim]
         self.up = nn.ModuleList(transposed(n * c, n * c, 2, stride=2) for n in (8, 4, 2, 2))
         self.decoder = nn.ModuleList(
-            _Stage(ndim, *numbers)
-            for numbers in (
+            _Stage(ndim, *widths)
+            for widths in (
                 (16 * c, 8 * c, 4 * c),
                 (8 * c, 4 * c, 2 * c),
                 (4 * c, 4 * c, 2 * c),
@@ -66,16 +71,16 @@ class SYMNet(Network):
             )
         )
         self.heads = nn.ModuleList(
-            convolution(ndim, 2 * c, ndim, kernel=5, bias=False) for _ in range(2)
+            convolution(ndim, 2 * c, ndim, kernel_size=5, bias=False) for _ in range(2)
         )
         for head in self.heads:
             nn.init.normal_(head.weight, std=1e-5)
 
     def velocities(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """The velocity fields of each image's half of the way: two (N, ndim, *shape), in voxels.
+        """Predict the velocities from each image to the midpoint: two (N, ndim, *shape), in voxels.
 
-        first, second: (N, 1, *shape) in [0, 1]. Pull-back, as every displacement here: the first
-        image warped by exp(v_first) and the second warped by exp(v_second) look alike.
+        first, second: (N, 1, *shape) in [0, 1]. The velocities pull back: the first image warped by
+        exp(v_first) and the second warped by exp(v_second) are alike.
         """
         self.check(first, second)
         x = torch.cat([first, second], dim=1)  # (N, 2, S)
@@ -86,44 +91,46 @@ class SYMNet(Network):
         for up, stage, skip in zip(self.up, self.decoder, reversed(levels[:-1]), strict=True):
             # (N, 4c, S/8), (N, 2c, S/4), (N, 2c, S/2), (N, 2c, S)
             x = stage(torch.cat([F.relu(up(x)), skip], dim=1))
-        # the authors' components are in grid_sample's order, the last axis first
+        # the published components are in grid_sample's order, the last axis first
         return tuple(self.reach * F.softsign(head(x)).flip(1) for head in self.heads)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """See `Network.forward`: to the middle by the moving image's half, then the other's back.
+        """See `Network.forward`: first exp(v_moving), then exp(-v_fixed).
 
         This is the authors' order of composition, which the published weights were trained with.
-        For maps that pull back the other order, the fixed image's half first, is the one that
-        leads from the fixed image to the middle and on: with the published weights it takes the
-        pair of the parity test to Dice 0.708 where this one takes it to 0.697.
-        Raises ValueError for sides that are no multiples of 16.
+        Pull-back maps compose in the opposite order: exp(-v_fixed) leads from the fixed image to
+        the midpoint, and exp(v_moving) from there to the moving image. With the published weights
+        the Dice of the pair of the parity test is 0.697 in the authors' order and 0.708 in the
+        opposite one.
+        Raises ValueError unless the sides are multiples of 16.
         """
-        from_moving, from_fixed = self.velocities(moving, fixed)
-        half = scaling_and_squaring(from_moving, SQUARINGS)
-        return compose(half, scaling_and_squaring(-from_fixed, SQUARINGS))
+        velocity_moving, velocity_fixed = self.velocities(moving, fixed)
+        half_moving = scaling_and_squaring(velocity_moving, SQUARINGS)
+        return compose(half_moving, scaling_and_squaring(-velocity_fixed, SQUARINGS))
 
     def loss(self, fixed: Tensor, moving: Tensor) -> Loss:
-        """Similarity in the middle and at both ends, magnitude, folds and smoothness.
+        """The loss of Mok and Chung 2020, with the weights of `objective`.
 
-        The loss of Mok and Chung 2020; `Objective` has the weights. `terms` has each part bare.
+        Its terms are the dissimilarity at the midpoint and at both images, the difference in
+        magnitude of the two halves, the negative Jacobian determinants and the smoothness.
         """
         weights = self.objective
-        # X is the moving image and Y the fixed one, as in the paper
-        velocity_x, velocity_y = self.velocities(moving, fixed)
-        half_x, half_y = (scaling_and_squaring(v, SQUARINGS) for v in (velocity_x, velocity_y))
-        back_x, back_y = (scaling_and_squaring(-v, SQUARINGS) for v in (velocity_x, velocity_y))
-        whole_x, whole_y = compose(half_x, back_y), compose(half_y, back_x)
+        velocities = self.velocities(moving, fixed)
+        half_moving, half_fixed = (scaling_and_squaring(v, SQUARINGS) for v in velocities)
+        inverse_moving, inverse_fixed = (scaling_and_squaring(-v, SQUARINGS) for v in velocities)
+        displacement = compose(half_moving, inverse_fixed)
+        reverse = compose(half_fixed, inverse_moving)
 
-        def apart(a: Tensor, b: Tensor) -> Tensor:
+        def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
             return LocalNCC(a, weights.window)(b)
 
         terms = {
-            "middle": apart(warp(moving, half_x), warp(fixed, half_y)),
-            "dissimilarity": apart(fixed, warp(moving, whole_x)),
-            "reverse": apart(moving, warp(fixed, whole_y)),
-            "magnitude": (half_x.abs().mean() - half_y.abs().mean()).abs(),
-            "jacobian": jacobian_penalty(whole_x) + jacobian_penalty(whole_y),
-            "smoothness": smoothness(velocity_x) + smoothness(velocity_y),
+            "middle": dissimilarity(warp(moving, half_moving), warp(fixed, half_fixed)),
+            "dissimilarity": dissimilarity(fixed, warp(moving, displacement)),
+            "reverse": dissimilarity(moving, warp(fixed, reverse)),
+            "magnitude": (half_moving.abs().mean() - half_fixed.abs().mean()).abs(),
+            "jacobian": jacobian_penalty(displacement) + jacobian_penalty(reverse),
+            "smoothness": smoothness(velocities[0]) + smoothness(velocities[1]),
         }
         total = (
             terms["middle"]
@@ -133,16 +140,23 @@ class SYMNet(Network):
             + weights.jacobian * terms["jacobian"]
             + weights.smooth * terms["smoothness"]
         )
-        return Loss(total, terms, whole_x)
+        return Loss(total, terms, displacement)
 
 
 class _Stage(nn.Sequential):
-    """Two convolutions of 3 voxels with ReLU, the first with a stride."""
+    """Two convolutions of 3 voxels a side with ReLU, the first with a stride."""
 
-    def __init__(self, ndim: int, into: int, between: int, out: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        ndim: int,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        stride: int = 1,
+    ) -> None:
         super().__init__(
-            convolution(ndim, into, between, stride=stride),
+            convolution(ndim, in_channels, hidden_channels, stride=stride),
             nn.ReLU(),
-            convolution(ndim, between, out),
+            convolution(ndim, hidden_channels, out_channels),
             nn.ReLU(),
         )

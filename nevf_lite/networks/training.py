@@ -1,7 +1,7 @@
-"""Training: pairs of brains drawn at random, one step of Adam for each.
+"""Training: random pairs of subjects, one step of Adam for each.
 
-The loop is short enough to read; what there is to it is that nobody of the `test` split is ever
-seen, that it can be stopped and gone on with, and that it leaves a record.
+Subjects of the `test` split are refused, a stopped training can be resumed from its checkpoint, and
+the result is a record of the training.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nevf_lite.data.pairs import split
+from nevf_lite.data.splits import split
 from nevf_lite.descent import NonFiniteLoss, learning_rate_factor
-from nevf_lite.files import atomic
-from nevf_lite.kernels import keep_freed_memory
+from nevf_lite.kernels.memory import keep_freed_memory
 from nevf_lite.networks.base import Network, describe
-from nevf_lite.result import versions
+from nevf_lite.registration.folder import versions
+from nevf_lite.scans.files import atomic
 
-#: Beside the `train` split, images whose subject's name starts so may be learned from.
+#: A subject whose name starts so may be trained on although it is in no split.
 SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
 class Training:
-    """How to train. steps: pairs seen. lr: Adam's learning rate; the papers' is 1e-4. decay: it
-    falls to this fraction along a cosine; 1 keeps it. flips: mirror half of the pairs left to
-    right. every: steps between two checkpoints, and between two entries of the loss curve's mean.
-    seed: of the order of pairs.
+    """Settings of a training run.
+
+    steps: number of steps, one pair each. lr: Adam's learning rate; the NeVF paper uses 1e-4
+    (section 3.3). decay: the fraction that the rate falls to along a cosine; 1 keeps it constant.
+    flips: mirror half of the pairs left to right. every: steps between two checkpoints, and between
+    two entries of the loss curve. seed: of the pairs and the mirroring. Raises ValueError for
+    values out of range.
     """
 
     steps: int = 2000
@@ -43,14 +46,14 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, good, wanted in (
+        for name, valid, valid_range in (
             ("steps", self.steps >= 1, "1 or more"),
             ("lr", 0 < self.lr < 1, "between 0 and 1"),
             ("decay", 0 < self.decay <= 1, "in (0, 1]"),
             ("every", self.every >= 1, "1 or more"),
         ):
-            if not good:
-                raise ValueError(f"{name}: wanted {wanted}, got {getattr(self, name)!r}")
+            if not valid:
+                raise ValueError(f"{name}: wanted {valid_range}, got {getattr(self, name)!r}")
 
 
 def train(
@@ -62,18 +65,18 @@ def train(
     mirror_axis: int = 0,
     callback: Callable[[dict], None] | None = None,
 ) -> dict:
-    """Minimise the network's own loss over pairs of the images, in place; returns the record.
+    """Minimise a network's loss over pairs of images, in place, and return a record for JSON.
 
     images: subject to (1, 1, *shape) on the network's lattice; every subject must be of the `train`
-    split, or its name start with "synthetic". checkpoint: a file that is written every
-    `training.every` steps; where it exists already, training goes on from it, with the course of
-    the learning rate that belongs to the steps asked for now. mirror_axis: the array's axis from
-    left to right. callback: is given each step's record, with step, loss, its terms and seconds.
-
-    The record is for JSON: subjects, what was trained and how, versions, seconds, and the curve of
-    the loss, each entry the mean over `every` steps. The same seed and number of steps give the
-    same network, resumed or not. Raises ValueError for anybody else's image and for a checkpoint of
-    another training, NonFiniteLoss where the learning rate is too high.
+    split, or have a name that starts with "synthetic". checkpoint: a file that is written every
+    `training.every` steps; if it exists, training resumes from it, with the learning rates of
+    `training.steps` steps. mirror_axis: the array axis from left to right. callback: called after
+    each step with its record: step, loss, its terms and seconds.
+    Returns the subjects, the settings of the network and of the training, versions, seconds, and
+    the loss curve, in which each entry is the mean over `training.every` steps. The same seed and
+    number of steps give the same network, resumed or not.
+    Raises ValueError for a subject outside the `train` split and for a checkpoint of another
+    training, NonFiniteLoss where the learning rate is too high.
     """
     check_subjects(images)
     keep_freed_memory()
@@ -84,7 +87,8 @@ def train(
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.is_file():
         state = _resume(path, identity, network, optimiser)
-    started, since = time.perf_counter() - state["seconds"], []
+    started = time.perf_counter() - state["seconds"]
+    recent = []  # the losses since the last entry of the curve
     for step in range(state["step"], training.steps):
         rate = training.lr * learning_rate_factor(step / training.steps, training.decay)
         for group in optimiser.param_groups:
@@ -101,12 +105,12 @@ def train(
         loss.total.backward()
         optimiser.step()
         state["step"], state["seconds"] = step + 1, time.perf_counter() - started
-        since.append(numbers)
+        recent.append(numbers)
         if (step + 1) % training.every == 0 or step + 1 == training.steps:
-            means = {key: sum(r[key] for r in since) / len(since) for key in numbers}
+            means = {key: sum(r[key] for r in recent) / len(recent) for key in numbers}
             means = {key: round(value, 6) for key, value in {**means, "lr": rate}.items()}
             state["curve"].append({"step": step + 1, **means})
-            since = []
+            recent = []
             if path is not None:
                 _save(path, identity, state, network, optimiser)
         if callback is not None:
@@ -124,12 +128,12 @@ def train(
 
 
 def check_subjects(subjects) -> None:
-    """Raise ValueError naming everybody who must not be learned from, or if there are too few."""
-    foreign = [s for s in subjects if split(s) != "train" and not str(s).startswith(SYNTHETIC)]
-    if foreign:
+    """Raise ValueError for subjects outside the `train` split, and for fewer than two subjects."""
+    excluded = [s for s in subjects if split(s) != "train" and not str(s).startswith(SYNTHETIC)]
+    if excluded:
         raise ValueError(
-            f"images: {', '.join(sorted(foreign))} are not in the `train` split, so nothing may be "
-            "learned from them"
+            f"images: {', '.join(sorted(excluded))} are not in the `train` split, so a network "
+            "must not be trained on them"
         )
     if len(list(subjects)) < 2:
         raise ValueError("images: wanted at least two subjects to make pairs of")
@@ -138,43 +142,44 @@ def check_subjects(subjects) -> None:
 def _draw(
     images: Mapping[str, Tensor], training: Training, step: int, mirror_axis: int
 ) -> tuple[Tensor, Tensor]:
-    """The pair of a step; it depends on nothing but the seed and the step."""
-    chance = random.Random(f"{training.seed} {step}")
-    pair = [images[name] for name in chance.sample(sorted(images), 2)]
-    if training.flips and chance.random() < 0.5:
+    """The fixed and moving image of a step; they depend only on the seed and the step."""
+    generator = random.Random(f"{training.seed} {step}")
+    pair = [images[name] for name in generator.sample(sorted(images), 2)]
+    if training.flips and generator.random() < 0.5:
         pair = [image.flip(mirror_axis + 2) for image in pair]
     return pair[0], pair[1]
 
 
 def _save(path: Path, identity: dict, state: dict, network: Network, optimiser) -> None:
-    whole = {
+    checkpoint = {
         "identity": identity,
         "state": state,
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
     with atomic(path) as temporary:
-        torch.save(whole, temporary)
+        torch.save(checkpoint, temporary)
 
 
 def _resume(path: Path, identity: dict, network: Network, optimiser) -> dict:
+    """Restore network and optimiser from a checkpoint of the same training; returns its state."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        other = saved["identity"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        saved = _without_steps(checkpoint["identity"])
     except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise ValueError(f"checkpoint: {path} cannot be read; delete it and start again") from error
-    different = [key for key in identity if _fixed(other).get(key) != _fixed(identity)[key]]
-    if different:
+    mismatched = [k for k, v in _without_steps(identity).items() if saved.get(k) != v]
+    if mismatched:
         raise ValueError(
-            f"checkpoint: {path} is of another training (its {', '.join(different)} differ); name "
+            f"checkpoint: {path} is of another training (its {', '.join(mismatched)} differ); name "
             "another file, or delete it"
         )
-    network.load_state_dict(saved["network"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return saved["state"]
+    network.load_state_dict(checkpoint["network"])
+    optimiser.load_state_dict(checkpoint["optimiser"])
+    return checkpoint["state"]
 
 
-def _fixed(identity: dict) -> dict:
-    """What may not change on the way: all but the number of steps."""
+def _without_steps(identity: dict) -> dict:
+    """What a resumed training has in common with its checkpoint: all but the number of steps."""
     training = {k: v for k, v in identity["training"].items() if k != "steps"}
     return {**identity, "training": training}

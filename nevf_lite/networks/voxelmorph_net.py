@@ -23,10 +23,16 @@ from nevf_lite.warp import warp
 class VoxelMorph(Network):
     """A U-Net whose output is the displacement in voxels.
 
-    encoder: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution. decoder: seven numbers, at 1/16,
-    1/8, 1/4, 1/2, 1/2 and twice at full resolution. ndim: 2 or 3. The defaults are the published
-    "vm2". Convolutions of 3 voxels, LeakyReLU 0.2, nearest-neighbour upsampling, skip connections
-    down to the images themselves. A new network starts at (almost) no displacement.
+    encoder: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution. decoder: channels of seven
+    convolutions, at 1/16, 1/8, 1/4, 1/2, 1/2 and twice at full resolution. ndim: 2 or 3. frame: the
+    frame of its input, by default RAS at 1 mm. objective: the weights of its loss, by default those
+    of Balakrishnan et al. 2018 for local NCC: window 9, smoothness 1.0. The NeVF paper trains it
+    with smoothness 4.0 (section 3.3).
+
+    The default channels are those of the published "vm2". Convolutions have 3 voxels a side and are
+    followed by LeakyReLU 0.2. Upsampling repeats voxels. Skip connections bring in the encoder's
+    output at each resolution and, at full resolution, the images. The displacement of a new network
+    is almost zero. Raises ValueError for wrong numbers of channels.
     """
 
     def __init__(
@@ -38,25 +44,27 @@ class VoxelMorph(Network):
         objective: Objective | None = None,
     ) -> None:
         check_channels(encoder=encoder, decoder=decoder)
-        for name, given, wanted in (("encoder", encoder, 4), ("decoder", decoder, 7)):
-            if len(given) != wanted:
-                raise ValueError(f"{name}: wanted {wanted} numbers of channels, got {given!r}")
+        for name, channels, count in (("encoder", encoder, 4), ("decoder", decoder, 7)):
+            if len(channels) != count:
+                raise ValueError(f"{name}: wanted {count} numbers of channels, got {channels!r}")
         settings = {"encoder": list(encoder), "decoder": list(decoder), "ndim": ndim}
         super().__init__(settings, frame or NetworkFrame(), objective or Objective())
         e, d = encoder, decoder
-        into = [2, *e[:3]]
-        # Keras pads "same" at stride 2 with no voxel before and one after: done in `forward`
+        inputs = [2, *e[:3]]
+        # `forward` pads as Keras does for "same" at stride 2: no voxel before, one after
         self.encoder = nn.ModuleList(
-            convolution(ndim, a, b, stride=2, padding=0) for a, b in zip(into, e, strict=True)
+            convolution(ndim, a, b, stride=2, padding=0) for a, b in zip(inputs, e, strict=True)
         )
-        into = [e[3], d[0] + e[2], d[1] + e[1], d[2] + e[0], d[3], d[4] + 2, d[5]]
-        self.decoder = nn.ModuleList(convolution(ndim, a, b) for a, b in zip(into, d, strict=True))
+        inputs = [e[3], d[0] + e[2], d[1] + e[1], d[2] + e[0], d[3], d[4] + 2, d[5]]
+        self.decoder = nn.ModuleList(
+            convolution(ndim, a, b) for a, b in zip(inputs, d, strict=True)
+        )
         self.flow = convolution(ndim, d[6], ndim)
         nn.init.normal_(self.flow.weight, std=1e-5)
         nn.init.zeros_(self.flow.bias)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """See `Network.forward`. Raises ValueError for sides that are no multiples of 16."""
+        """See `Network.forward`. Raises ValueError unless the sides are multiples of 16."""
         self.check(fixed, moving)
         x = torch.cat([moving, fixed], dim=1)  # (N, 2, S)
         levels = [x]
@@ -93,5 +101,5 @@ def _leaky(x: Tensor) -> Tensor:
 
 
 def _up(x: Tensor, skip: Tensor) -> Tensor:
-    """Twice the resolution, each voxel repeated, and what the encoder saw there."""
+    """Repeat each voxel to double the resolution, and append the encoder's channels."""
     return torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1)

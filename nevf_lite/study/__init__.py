@@ -1,11 +1,11 @@
-"""Studies: pairs of brains times methods, one row a job, resumable, on one machine or many.
+"""Studies: pairs of brains times methods, one row per job, resumable, on one machine or many.
 
     from nevf_lite.study import Study, report, run
     rows = run(Study.from_yaml("classical.yml"), "classical.csv", workers=2)
     print(report(rows, against="SyN"))
 
-`plan` says what is to be done, `methods` how; `process` and `job` do one of them in a process of
-its own, `run` does them all, and `rows` keeps what came out; `report` makes the table.
+`plan` lists the jobs of a study and `methods` the methods. `process` and `job` run a job in a
+process of its own, `run` runs all jobs, `rows` stores their results and `report` makes the table.
 """
 
 from nevf_lite.study.methods import METHODS, Method, register_with

@@ -1,4 +1,4 @@
-"""Which jobs of a study are done at the same time, by one process."""
+"""Batches: the jobs of a study that one process does at the same time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from nevf_lite.study.plan import Job, MethodSpec
 
 
 def in_batches(jobs: Sequence[Job], size: int) -> Iterator[tuple[Job, ...]]:
-    """Jobs of NeVF, up to `size` pairs of one method together; all others one by one.
+    """Batches of up to `size` pairs of one setting of NeVF; jobs of other methods are alone.
 
-    A batch shares a card, see `register_many`. One that starts from another method or is scored on
-    its way goes alone.
+    The pairs of a batch share a GPU, see `register_many`. A job of NeVF with an init or a
+    trajectory is alone too.
     """
-    waiting: dict[str, list[Job]] = {}
+    incomplete: dict[str, list[Job]] = {}
     for job in jobs:
-        if size == 1 or not _shares(job.method):
+        if size == 1 or not _can_share(job.method):
             yield (job,)
             continue
-        batch = waiting.setdefault(job.method.hash, [])
+        batch = incomplete.setdefault(job.method.hash, [])
         batch.append(job)
         if len(batch) == size:
-            yield tuple(waiting.pop(job.method.hash))
-    yield from map(tuple, waiting.values())
+            yield tuple(incomplete.pop(job.method.hash))
+    yield from map(tuple, incomplete.values())
 
 
-def _shares(method: MethodSpec) -> bool:
+def _can_share(method: MethodSpec) -> bool:
     return method.method == "nevf" and not method.trajectory and not method.options.get("init")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nevf_lite.study.plan import Job
-from nevf_lite.study.process import failed, run_jobs
+from nevf_lite.study.process import failed_row, run_jobs
 
 
 def on_cluster(batches: Sequence[Sequence[Job]], scheduler: str) -> Iterator[tuple[Job, dict]]:
-    """Each job of the batches and its row, as they come.
+    """Run batches on the cluster; yields each job and its row, in the order in which they end.
 
-    A batch whose worker is lost goes to another one; after three workers lost it counts as failed.
-    When the iterator is closed, or its process ends in any way, the jobs that are running are
-    ended too. Raises ValueError if there is no scheduler at that address.
+    A batch whose worker is lost goes to another worker. After three lost workers it has failed.
+    When the iterator is closed, or its process ends in any way, running jobs are cancelled. Raises
+    ValueError if no scheduler answers at that address, ConnectionError if it goes away.
     """
     try:
         from distributed import Client, as_completed
@@ -24,10 +24,10 @@ def on_cluster(batches: Sequence[Sequence[Job]], scheduler: str) -> Iterator[tup
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler: no Dask scheduler answers at {scheduler}") from error
     with client:
-        # the order of the list is the order of the work; a name of its own for every run
+        # priority: batches start in the order of the list; pure=False: a new key for every run
         futures = {
-            client.submit(_on_worker, batch, pure=False, priority=-number): batch
-            for number, batch in enumerate(batches)
+            client.submit(_on_worker, batch, pure=False, priority=-index): batch
+            for index, batch in enumerate(batches)
         }
         try:
             for future in as_completed(futures, loop=client.loop):
@@ -38,7 +38,7 @@ def on_cluster(batches: Sequence[Sequence[Job]], scheduler: str) -> Iterator[tup
                         "the same command goes on from them"
                     )
                 error = future.exception()
-                rows = [failed(j, error) for j in batch] if error else future.result()
+                rows = [failed_row(job, error) for job in batch] if error else future.result()
                 yield from zip(batch, rows, strict=True)
                 future.release()
         finally:
@@ -46,7 +46,7 @@ def on_cluster(batches: Sequence[Sequence[Job]], scheduler: str) -> Iterator[tup
 
 
 def _on_worker(batch: Sequence[Job]) -> list[dict]:
-    """Run a batch on a Dask worker, until somebody cancels it there."""
+    """Run a batch on a Dask worker until it is done or cancelled."""
     from distributed.worker import get_worker, thread_state
 
     worker, key = get_worker(), thread_state.key

@@ -1,13 +1,14 @@
-"""What a process of its own runs for its jobs: `python -m nevf_lite.study.job RESULT.json`.
+"""The child process of `process.run_jobs`: `python -m nevf_lite.study.job RESULT.json`.
 
-It reads the jobs from standard input, runs the method, scores what comes out and writes the columns
-it knows to the file, a list with an entry a job. One job is the rule; several are pairs of NeVF at
-the same time (see `batches`). It ends with its parent, which keeps the other end of standard input
-open.
+It reads a list of jobs from standard input, runs and scores them, and writes a list with the
+columns of each to the file. The list has one job, or several pairs of NeVF that are registered at
+the same time (see `batches`). The parent keeps its end of standard input open; this process ends
+when the parent does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,47 +16,51 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nevf_lite.registration.folder import versions
+from nevf_lite.scans.errors import EXPECTED, describe, one_line
 from nevf_lite.study import provenance
 from nevf_lite.study.methods import find_method, nevf_many
-from nevf_lite.study.plan import Job, MethodSpec, PairSpec, canonical
+from nevf_lite.study.plan import Job, MethodSpec, PairSpec
+from nevf_lite.study.rows import canonical_json
 
 if TYPE_CHECKING:
     from nevf_lite.data.pairs import Pair
-    from nevf_lite.transform import Transform
+    from nevf_lite.transforms.transform import Transform
 
 
 def main() -> None:
-    """Read the jobs, do them, write their columns."""
-    parent = os.dup(0)  # the tools below must not read from it
+    """Read the jobs, run them and write their columns."""
+    parent = os.dup(0)  # standard input becomes empty, so that a tool cannot read from the parent
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with os.fdopen(os.dup(parent), "rb", buffering=0) as pipe:
-        told = json.loads(pipe.readline())
+        records = json.loads(pipe.readline())
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-    jobs = [Job(one["study"], PairSpec(**one["pair"]), MethodSpec(**one["method"])) for one in told]
+    jobs = [
+        Job(record["study"], PairSpec(**record["pair"]), MethodSpec(**record["method"]))
+        for record in records
+    ]
     try:
-        found = [measure(*jobs)] if len(jobs) == 1 else measure_together(jobs)
-        rows = [{"status": "done", **columns} for columns in found]
+        measured = [measure(*jobs)] if len(jobs) == 1 else measure_batch(jobs)
+        rows = [{"status": "done", **columns} for columns in measured]
     except Exception as error:
-        from nevf_lite.cli.terminal import EXPECTED, describe, one_line
-
         kind = "" if isinstance(error, EXPECTED) else f"{type(error).__name__}: "
         reason = kind + one_line(describe(error))
         rows = [{"status": "failed", "reason": reason} for _ in jobs]
     packages = find_method(jobs[0].method.method).packages
     common = {"machine": provenance.machine(), "commit": provenance.commit()}
-    common["versions"] = canonical(provenance.versions(packages))
-    written = json.dumps([{**row, **common} for row in rows])
-    Path(sys.argv[1]).write_text(written, encoding="utf-8")
+    common["versions"] = canonical_json(versions((*provenance.PACKAGES, *packages)))
+    document = json.dumps([{**row, **common} for row in rows])
+    Path(sys.argv[1]).write_text(document, encoding="utf-8")
     sys.stdout.flush()
-    os._exit(0)  # a tool's threads may hang at a tidy exit, and the row is there
+    os._exit(0)  # the threads of some tools never end, and a normal exit would wait for them
 
 
 def _end_with_parent(pipe: int) -> None:
-    """Nobody would write the row: end this process, and what it has started, with its parent."""
+    """Kill this process and its children when the parent ends and so closes the pipe."""
     while os.read(pipe, 4096):
         pass
     if hasattr(os, "killpg"):
@@ -64,52 +69,51 @@ def _end_with_parent(pipe: int) -> None:
 
 
 def measure(job: Job) -> dict:
-    """Run the method of a job in this process and score it; the columns that come of it.
+    """Run the method of a job in this process and score it; returns the columns measured.
 
-    Dice on the fixed image's own grid, labels by nearest neighbour, over the dataset's protocol.
-    The seconds are those of the call: for a tool that is a program of its own they hold its start.
+    Dice on the grid of the fixed image, labels by nearest neighbour, over the labels of the
+    dataset's protocol. The seconds are those of the call. For a tool in a process of its own they
+    include the start of that process.
     """
     spec, method = job.method, find_method(job.method.method)
-    pair = _load(job)
-    function = method.function
-    watch = _Watch(spec.trajectory, lambda transform: _mean(_dice(pair, transform)))
-    watching = {"watch": watch} if method.watchable else {}
+    pair, function, watchable = _load(job), method.function, method.watchable
     common = {"spacing": spec.spacing, "threads": spec.threads, "seed": spec.seed}
     with provenance.PeakMemory() as memory:
-        watch.started, worked = time.perf_counter(), provenance.cpu_seconds()
-        transform = function(pair.fixed, pair.moving, **common, **watching, **spec.options)
-        seconds = time.perf_counter() - watch.started - watch.paused
-        worked = provenance.cpu_seconds() - worked - watch.paused_cpu
-    found = _columns(pair, transform, seconds, worked, memory)
-    if watch.iterations:
-        found["iterations"] = watch.iterations
-        found["seconds_per_iteration"] = round(watch.seconds / watch.iterations, 5)
+        clock = _Clock()
+        recorder = _Recorder(clock, spec.trajectory, lambda t: _mean(_dice(pair, t)))
+        if watchable:
+            common["watch"] = recorder
+        transform = function(pair.fixed, pair.moving, **common, **spec.options)
+        seconds, cpu_seconds = clock.read()
+    row = _columns(pair, transform, seconds, cpu_seconds, memory)
+    if recorder.iterations:
+        row["iterations"] = recorder.iterations
+        row["seconds_per_iteration"] = round(recorder.seconds / recorder.iterations, 5)
     if spec.trajectory:
-        curve = [[0, found["dice_before"]], *watch.curve, [seconds, found["dice"]]]
-        found["trajectory"] = canonical([[round(s, 3), round(d, 5)] for s, d in curve])
-    return found
+        curve = [(0, row["dice_before"]), *recorder.curve, (seconds, row["dice"])]
+        row["trajectory"] = canonical_json([[round(s, 3), round(d, 5)] for s, d in curve])
+    return row
 
 
-def measure_together(jobs: Sequence[Job]) -> list[dict]:
+def measure_batch(jobs: Sequence[Job]) -> list[dict]:
     """`measure` for several pairs of NeVF, registered at the same time.
 
-    The seconds of a row, of the clock and of the processor, are its share; the peak memory is that
-    of all.
+    The wall and processor seconds of a row are those of the batch divided by its size. The peak
+    memory is that of the batch.
     """
     spec, pairs = jobs[0].method, [_load(job) for job in jobs]
     common = {"spacing": spec.spacing, "threads": spec.threads, "seed": spec.seed}
-    scans = [(pair.fixed, pair.moving) for pair in pairs]
+    images = [(pair.fixed, pair.moving) for pair in pairs]
     with provenance.PeakMemory() as memory:
-        started, worked = time.perf_counter(), provenance.cpu_seconds()
-        results = nevf_many(scans, **common, **spec.options)
-        seconds = (time.perf_counter() - started) / len(jobs)
-        worked = (provenance.cpu_seconds() - worked) / len(jobs)
+        clock = _Clock()
+        results = nevf_many(images, **common, **spec.options)
+        seconds, cpu_seconds = (total / len(jobs) for total in clock.read())
     rows = []
     for pair, result in zip(pairs, results, strict=True):
-        row = _columns(pair, result.transform, seconds, worked, memory)
+        row = _columns(pair, result.transform, seconds, cpu_seconds, memory)
         row["iterations"] = len(result.history)
-        spent = result.timings["optimise"]  # its share too; preparing is in no iteration
-        row["seconds_per_iteration"] = round(spent / max(len(result.history), 1), 5)
+        optimise_seconds = result.timings["optimise"]  # divided by the size of the batch too
+        row["seconds_per_iteration"] = round(optimise_seconds / max(len(result.history), 1), 5)
         rows.append(row)
     return rows
 
@@ -131,35 +135,43 @@ def _load(job: Job) -> Pair:
 
 
 def _dice(pair: Pair, transform: Transform) -> dict[int, float]:
-    from nevf_lite.metrics import dice
+    from nevf_lite.scores.metrics import dice
 
     return dice(pair.fixed_labels, transform.warp_labels(pair.moving_labels), pair.protocol)
 
 
-def _columns(pair: Pair, transform: Transform, seconds: float, worked: float, memory) -> dict:
-    """What every row has: scores, folds, seconds of the clock and the processor, memory, device."""
+def _columns(
+    pair: Pair,
+    transform: Transform,
+    seconds: float,
+    cpu_seconds: float,
+    memory: provenance.PeakMemory,
+) -> dict:
+    """The columns of every method: scores, folds, wall and processor seconds, memory, device."""
     import torch
 
-    from nevf_lite.metrics import folds
+    from nevf_lite.scores.deformation import folds
 
     scores = _dice(pair, transform)
     before = _dice(pair, type(transform).identity(transform.fixed, transform.moving))
     folded = folds(transform.voxel_displacement())
-    found = {
+    row = {
         "dice": _mean(scores),
         "dice_before": _mean(before),
         "folds_percent": 100 * folded.forward,
         "ndv_percent": 100 * folded.fraction,
         "seconds": round(seconds, 3),
-        "cpu_seconds": round(worked, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
         "peak_mib": round(memory.mib, 1),
         "device": "cpu",
-        "dice_by_label": canonical({label: round(value, 4) for label, value in scores.items()}),
+        "dice_by_label": canonical_json(
+            {label: round(value, 4) for label, value in scores.items()}
+        ),
     }
     if torch.cuda.is_initialized():
-        found["device"] = f"cuda ({torch.cuda.get_device_name()})"
-        found["device_peak_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return found
+        row["device"] = f"cuda ({torch.cuda.get_device_name()})"
+        row["device_peak_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return row
 
 
 def _mean(scores: dict[int, float]) -> float:
@@ -168,24 +180,43 @@ def _mean(scores: dict[int, float]) -> float:
     return math.fsum(scores.values()) / len(scores)
 
 
-class _Watch:
-    """Counts the iterations of a method, and scores it on the way with the clock stopped.
+class _Clock:
+    """Wall and processor seconds since its creation, without those within `paused`."""
 
-    every: iterations between two scores, 0 for none. curve: [seconds of the method, Dice].
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), provenance.cpu_seconds()
+
+    def read(self) -> tuple[float, float]:
+        """Wall and processor seconds."""
+        return time.perf_counter() - self._wall, provenance.cpu_seconds() - self._cpu
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[float]:
+        """Stop the clock within `with`; yields the wall seconds at which it stands."""
+        wall, cpu = self.read()
+        yield wall
+        wall_after, cpu_after = self.read()
+        self._wall += wall_after - wall
+        self._cpu += cpu_after - cpu
+
+
+class _Recorder:
+    """A `watch` that counts iterations and records the Dice with the clock stopped.
+
+    every: iterations between two records of the Dice, 0 for none. score: the Dice of a transform.
+    curve: (seconds, Dice) of each record. seconds: of all iterations so far.
     """
 
-    def __init__(self, every: int, score: Callable) -> None:
-        self.every, self.score = every, score
-        self.started = self.paused = self.paused_cpu = self.seconds = 0.0
-        self.iterations, self.curve = 0, []
+    def __init__(self, clock: _Clock, every: int, score: Callable[[Transform], float]) -> None:
+        self.clock, self.every, self.score = clock, every, score
+        self.iterations, self.seconds = 0, 0.0
+        self.curve: list[tuple[float, float]] = []
 
-    def __call__(self, record: dict, now: Callable) -> None:
+    def __call__(self, record: dict, current_transform: Callable[[], Transform]) -> None:
         self.iterations, self.seconds = self.iterations + 1, record["seconds"]
         if self.every and self.iterations % self.every == 0:
-            since, worked = time.perf_counter(), provenance.cpu_seconds()
-            self.curve.append([since - self.started - self.paused, self.score(now())])
-            self.paused += time.perf_counter() - since
-            self.paused_cpu += provenance.cpu_seconds() - worked
+            with self.clock.paused() as seconds:
+                self.curve.append((seconds, self.score(current_transform())))
 
 
 if __name__ == "__main__":

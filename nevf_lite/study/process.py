@@ -1,14 +1,13 @@
-"""Jobs in a process of their own: `run_jobs` starts it, waits, and says what became of it.
+"""Jobs in a child process: `run_jobs` starts it, waits for it and returns its rows.
 
-So its peak memory is its own, the thread pools of one tool do not reach the next, and whatever ends
-it, a crash or the kernel, becomes a row with its reason.
+The peak memory of a job is that of its process. The thread pools of one tool do not affect the
+next. A process that crashes or is killed becomes a row with the reason.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,43 +17,35 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nevf_lite.study.plan import Job, canonical
-
-#: Read once, when a library is loaded; so they are set before the process starts.
-THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
+from nevf_lite.study.environment import with_threads
+from nevf_lite.study.plan import Job
+from nevf_lite.study.rows import canonical_json
 
 
 def run_jobs(jobs: Sequence[Job], stopped: Callable[[], bool] = lambda: False) -> list[dict] | None:
-    """Do jobs of one method in a fresh process and return their rows.
+    """Run jobs of one method in a new process and return their rows.
 
-    Usually that is one job; see `batches`. Never raises for what a job does. stopped: asked a few
-    times a second; once true, the process is ended and None returned.
+    jobs: usually one, see `batches`. A job that fails is a row and raises nothing. stopped: called
+    four times a second; when it returns True, the process is killed and None returned.
     """
     if stopped():
         return None
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    environment = os.environ | {name: str(jobs[0].method.threads) for name in THREADS}
+    environment = with_threads(jobs[0].method.threads)
     with tempfile.TemporaryDirectory(prefix="nevf-study-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log.txt")
-        environment["TMPDIR"] = folder  # what a killed tool leaves behind goes with it
-        with log.open("wb") as said:
+        environment["TMPDIR"] = folder  # removed with what a killed tool leaves in it
+        with log.open("wb") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "nevf_lite.study.job", str(result)],
                 stdin=subprocess.PIPE,
-                stdout=said,
+                stdout=stream,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is ours to handle
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which kills the process
             )
         try:
-            with contextlib.suppress(BrokenPipeError):  # its log will tell why
+            with contextlib.suppress(BrokenPipeError):  # the reason is in its log
                 process.stdin.write(json.dumps([asdict(job) for job in jobs]).encode() + b"\n")
                 process.stdin.flush()
             while not stopped():
@@ -64,33 +55,36 @@ def run_jobs(jobs: Sequence[Job], stopped: Callable[[], bool] = lambda: False) -
             else:
                 return None
         finally:
-            _end(process)
+            _kill(process)
         try:
-            found = json.loads(result.read_text(encoding="utf-8"))
+            outcomes = json.loads(result.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            why = _why(process.returncode, log)
-            found = [{"status": "failed", "reason": why} for _ in jobs]
+            reason = _exit_reason(process.returncode, log)
+            outcomes = [{"status": "failed", "reason": reason} for _ in jobs]
     return [
-        {**_described(job), "started": started, **row} for job, row in zip(jobs, found, strict=True)
+        {**_job_columns(job), "started": started, **outcome}
+        for job, outcome in zip(jobs, outcomes, strict=True)
     ]
 
 
-def failed(job: Job, error: BaseException) -> dict:
-    """The row of a job that no process could be started for, or that was lost."""
+def failed_row(job: Job, error: BaseException) -> dict:
+    """The row of a job whose process could not be started or was lost."""
     reason = f"{type(error).__name__}: {error}"
-    return {**_described(job), "status": "failed", "reason": reason}
+    return {**_job_columns(job), "status": "failed", "reason": reason}
 
 
-def _described(job: Job) -> dict:
+def _job_columns(job: Job) -> dict:
     """The columns that are known before a job runs."""
     spec = job.method
-    options = {**spec.options, **({"trajectory": spec.trajectory} if spec.trajectory else {})}
+    options = dict(spec.options)
+    if spec.trajectory:
+        options["trajectory"] = spec.trajectory
     return {
         "study": job.study,
         **job.pair.names,
         "method": spec.method,
         "label": spec.label,
-        "options": canonical(options),
+        "options": canonical_json(options),
         "config_hash": spec.hash,
         "spacing_mm": spec.spacing,
         "threads": spec.threads,
@@ -98,14 +92,14 @@ def _described(job: Job) -> dict:
     }
 
 
-def _end(process: subprocess.Popen) -> None:
-    """End it and all that it has started, and do not leave before they are gone."""
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a process and its descendants, if it runs, and wait for its end."""
     import psutil
 
     if process.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = psutil.Process(process.pid)
-            for member in [family, *family.children(recursive=True)]:
+            parent = psutil.Process(process.pid)
+            for member in [parent, *parent.children(recursive=True)]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     member.kill()
         process.wait()
@@ -113,7 +107,7 @@ def _end(process: subprocess.Popen) -> None:
         process.stdin.close()
 
 
-def _why(status: int, log: Path) -> str:
+def _exit_reason(status: int, log: Path) -> str:
     """One line about a process that ended without a result."""
     if status >= 0:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")

@@ -1,4 +1,4 @@
-"""Where a number came from: machine, commit, versions, and the memory that it took."""
+"""The provenance of a result: machine, commit and packages; its processor time and memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import os
 import platform
 import subprocess
 import threading
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
-#: Seconds between two looks at the memory of the programs that a method starts.
+#: Distributions whose versions are in every row.
+PACKAGES = ("nevf-lite", "torch", "numpy")
+#: Seconds between two samples of the memory of the programs that a method starts.
 INTERVAL = 0.1
 
 
 def machine() -> str:
-    """The model of the processor, cores and memory; no names of hosts or people."""
+    """The model of the processor, cores and memory, without the name of a host or a user."""
     cores = psutil.cpu_count() or 1
     return f"{_processor()}, {cores} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
 
@@ -34,16 +35,16 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The commit of the package's repository, "-dirty" if the package differs; "" without one."""
+    """The commit of the package's repository, with "-dirty" if the package differs; "" if none."""
     package = Path(__file__).parents[1]
 
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(package), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-        return done.stdout.strip()
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(package), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        return result.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # an installed copy belongs to nobody
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails for an installed copy
         return git("rev-parse", "--short=12", "HEAD") + (
             "-dirty" if git("status", "--porcelain", "--", ".") else ""
         )
@@ -51,64 +52,51 @@ def commit() -> str:
         return ""
 
 
-def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
-    """Of Python, torch, numpy, this package, and those named that are installed."""
-    found = {"python": platform.python_version()}
-    for name in ("nevf-lite", "torch", "numpy", *packages):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def cpu_seconds() -> float:
-    """What the processor has worked for this process and the programs it has waited for.
+    """Processor seconds of this process and of the child processes that it has waited for.
 
-    Beside wall time, because on a machine that does other work too it is the steadier of the two.
+    Other work on the machine changes them less than wall time.
     """
-    used = psutil.Process().cpu_times()
-    return used.user + used.system + used.children_user + used.children_system
+    times = psutil.Process().cpu_times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 class PeakMemory:
-    """The most memory this process and the programs it starts held together, in MiB.
+    """Peak resident memory of this process and its children together, as `mib`, within `with`.
 
-    Between `with` and its end; where the system cannot forget what the process held before (it can
-    on Linux), since the process started.
+    Only Linux can reset the peak of a process. Elsewhere the peak counts from the start of the
+    process.
     """
 
     def __init__(self) -> None:
         self.mib = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> PeakMemory:
-        with contextlib.suppress(OSError):  # 5: the peak starts again from what is held now
+        with contextlib.suppress(OSError):  # 5 resets the peak to the current size
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         self._thread.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._done.set()
+        self._stop.set()
         self._thread.join()
-        self.mib = max(self.mib, own_peak())
+        self.mib = max(self.mib, process_peak_mib())
 
-    def _look(self) -> None:
-        me = psutil.Process()
-        while not self._done.wait(INTERVAL):
-            held = me.memory_info().rss
-            for child in me.children(recursive=True):
-                try:
-                    held += child.memory_info().rss
-                except psutil.Error:  # it has ended meanwhile
-                    continue
-            self.mib = max(self.mib, held / 2**20)
+    def _sample(self) -> None:
+        process = psutil.Process()
+        while not self._stop.wait(INTERVAL):
+            resident = process.memory_info().rss
+            for child in process.children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # the child may have ended
+                    resident += child.memory_info().rss
+            self.mib = max(self.mib, resident / 2**20)
 
 
-def own_peak() -> float:
-    """The most memory this process has held since it started, or was last told to forget; MiB."""
-    # getrusage would do, but on Linux it remembers what the parent held when it started us
+def process_peak_mib() -> float:
+    """Peak resident memory of this process since its start, or since its peak was reset; MiB."""
+    # not getrusage: on Linux its peak includes the parent's memory at the time of the fork
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():

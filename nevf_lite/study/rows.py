@@ -1,10 +1,11 @@
-"""The rows of a study: one CSV file, one line a job, safe to append to and to be interrupted."""
+"""The rows of a study: a CSV file with a line per job, which survives interruption."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import io
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,15 +46,15 @@ COLUMNS = (
     "dice_by_label",
     "trajectory",
 )
-#: What makes two rows the same job.
+#: The columns that identify a job.
 KEY = ("dataset", "fixed", "moving", "config_hash")
-_NUMBERS = ("spacing_mm", "threads", "seed", "dice", "dice_before", "folds_percent", "ndv_percent")
-_NUMBERS += ("seconds", "cpu_seconds", "iterations", "seconds_per_iteration", "peak_mib")
-_NUMBERS += ("device_peak_mib",)
+_NUMERIC = ("spacing_mm", "threads", "seed", "dice", "dice_before", "folds_percent", "ndv_percent")
+_NUMERIC += ("seconds", "cpu_seconds", "iterations", "seconds_per_iteration", "peak_mib")
+_NUMERIC += ("device_peak_mib",)
 
 
 class RowFile:
-    """The file while a study runs; get it from :func:`open_rows`. notes: what was put right."""
+    """The file while a study runs; :func:`open_rows` opens it. notes: repairs of the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,45 +63,45 @@ class RowFile:
             self._append(COLUMNS)
             return
         content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+        complete = content.rfind(b"\n") + 1  # bytes of the complete lines
+        if complete < len(content):
+            os.truncate(path, complete)
             self.notes.append(f"{path}: the last line was cut short and has been removed")
-        if whole == 0:
+        if complete == 0:
             self._append(COLUMNS)
-        _records(path)  # its columns are known
+        _records(path)  # raises for other columns
 
     def append(self, row: Mapping) -> None:
-        """Write one row, in one piece, and see it onto the disk."""
+        """Write one row in one call and flush it to the disk."""
         unknown = set(row) - set(COLUMNS)
         if unknown:
             raise ValueError(f"row: no such columns: {', '.join(sorted(unknown))}")
         self._append([_cell(row.get(name)) for name in COLUMNS])
 
     def status(self) -> dict[tuple[str, ...], str]:
-        """Each job in the file, and whether it is done or failed; its newest row counts."""
+        """The status of each job in the file, "done" or "failed", by its newest row."""
         return {tuple(r[k] for k in KEY): r["status"] for r in _records(self.path)}
 
     def _append(self, cells) -> None:
-        from nevf_lite.files import disk_errors
+        from nevf_lite.scans.files import disk_errors
 
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(cells)
         with disk_errors(self.path):
-            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
-                os.write(file, line.getvalue().encode())
-                os.fsync(file)
+                os.write(descriptor, line.getvalue().encode())
+                os.fsync(descriptor)
             finally:
-                os.close(file)
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
 def open_rows(path: str | os.PathLike) -> Iterator[RowFile]:
-    """The file of rows for one writer alone; what an interrupted one left behind is put right.
+    """Open the file of rows for a single writer; an incomplete last line is removed.
 
-    Raises ValueError if another study is writing to it or its columns are others,
-    FileNotFoundError where there is no such folder.
+    Raises ValueError if another study is writing to it or its columns are not those of this
+    version, FileNotFoundError if its folder does not exist.
     """
     from filelock import FileLock, Timeout
 
@@ -110,7 +111,7 @@ def open_rows(path: str | os.PathLike) -> Iterator[RowFile]:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"output: there is no folder {path.parent}; create it first")
     try:
-        # the lock goes with its process, however that ends; the file of it may stay
+        # the system releases the lock when the process ends in any way; the lock file may remain
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
             yield RowFile(path)
     except Timeout as error:
@@ -118,22 +119,23 @@ def open_rows(path: str | os.PathLike) -> Iterator[RowFile]:
 
 
 def read_rows(path: str | os.PathLike, *, every: bool = False) -> pd.DataFrame:
-    """The rows of a study as a table, the newest of each job; every=True: all that were written.
+    """The rows of a study as a table.
 
-    May be called while the study runs. Raises ValueError for a file that is none of rows.
+    every: all rows; otherwise the newest of each job. May be called while the study runs. Raises
+    ValueError for a file that is not one of rows.
     """
     import pandas as pd
 
-    from nevf_lite.files import existing_file
+    from nevf_lite.scans.files import existing_file
 
     rows = pd.DataFrame(_records(existing_file(path, "rows")), columns=COLUMNS, dtype=object)
-    for name in _NUMBERS:
+    for name in _NUMERIC:
         rows[name] = pd.to_numeric(rows[name])
     return rows if every else rows.drop_duplicates(list(KEY), keep="last", ignore_index=True)
 
 
 def _records(path: Path) -> list[dict[str, str]]:
-    """Every whole line; one that is being written is not there yet."""
+    """The complete lines; the part after the last line break is still being written."""
     try:
         text = path.read_bytes().rpartition(b"\n")[0].decode()
     except UnicodeDecodeError as error:
@@ -141,22 +143,39 @@ def _records(path: Path) -> list[dict[str, str]]:
     reader = csv.reader(io.StringIO(text))
     header = next(reader, [])
     if tuple(header) != COLUMNS:
-        odd = sorted(set(header) ^ set(COLUMNS)) or ["their order"]
+        differences = sorted(set(header) ^ set(COLUMNS)) or ["their order"]
         raise ValueError(
             f"rows: the columns of {path} are not those of a study of this version "
-            f"({', '.join(odd[:4])}); name another file"
+            f"({', '.join(differences[:4])}); name another file"
         )
-    found = []
+    records = []
     for cells in reader:
         if len(cells) != len(COLUMNS):
             raise ValueError(
                 f"rows: line {reader.line_num} of {path} has {len(cells)} columns, wanted "
                 f"{len(COLUMNS)}; remove it"
             )
-        found.append(dict(zip(COLUMNS, cells, strict=True)))
-    return found
+        records.append(dict(zip(COLUMNS, cells, strict=True)))
+    return records
 
 
 def _cell(value) -> str:
-    """No line breaks: a row is a line, so a torn one can be told."""
+    """The value as text without line breaks, so that a line without an end is incomplete."""
     return "" if value is None else " ".join(str(value).split())
+
+
+def canonical_json(value) -> str:
+    """JSON with sorted keys, in which 10 and 10.0 are equal; ValueError for NaN or other types."""
+    return json.dumps(_json_value(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _json_value(value):
+    if isinstance(value, Mapping):
+        return {str(k): _json_value(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(v) for v in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise ValueError(f"options: wanted numbers, words and lists, got {value!r}")

@@ -1,4 +1,4 @@
-"""Run a study: what is not done yet, here or on a cluster, each row written when it is done."""
+"""Run the jobs of a study that are not done yet, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ def run(
     retry_failed: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Do all jobs of a study that the file of rows does not hold yet, and return its rows.
+    """Run the jobs of a study that the file of rows does not hold yet, and return its rows.
 
-    output: the CSV file, made or gone on with. workers: jobs at a time on this machine; or
-    scheduler: the address of a Dask scheduler, "tcp://host:8786", whose workers have this package
-    and the data. batch: pairs of NeVF that one process does at the same time, to share a card; the
-    seconds and cpu_seconds of their rows are each one's share, peak_mib is that of the process.
-    retry_failed: do those again that failed. progress: a bar on standard error.
+    output: the CSV file, created or continued. workers: jobs at a time on this machine. scheduler:
+    the address of a Dask scheduler, "tcp://host:8786", whose workers have this package and the
+    data; the jobs run there instead. batch: pairs of NeVF that one process registers at the same
+    time, to share a GPU; seconds and cpu_seconds of a row are then the batch's divided by its size,
+    peak_mib is that of the process. retry_failed: run failed jobs again. progress: a bar on
+    standard error.
 
-    Only this process writes rows. Ctrl-C ends the jobs that are running; their rows are not
-    written, all finished ones are. Raises ValueError for what cannot be run at all; a job that
-    fails is a row with status "failed" and a reason.
+    Only this process writes rows, each when its job has ended. Ctrl-C kills the running jobs, whose
+    rows are not written. A job that fails is a row with status "failed" and a reason. Raises
+    ValueError for wrong arguments, a file that is in use or of other columns, and a missing
+    package.
     """
     if workers < 1:
         raise ValueError(f"workers: wanted 1 or more, got {workers}")
@@ -49,55 +51,58 @@ def run(
         raise ValueError(f"batch: wanted 1 or more, got {batch}")
     jobs = study.jobs()
     with open_rows(output) as rows:
-        for text in rows.notes:
-            tqdm.write(f"nevf: {text}", file=sys.stderr)
-        finished = rows.status()
-        again = ("done",) if retry_failed else ("done", "failed")
-        left = [job for job in jobs if finished.get(job.key) not in again]
+        for note in rows.notes:
+            tqdm.write(f"nevf: {note}", file=sys.stderr)
+        status = rows.status()
+        finished = ("done",) if retry_failed else ("done", "failed")
+        remaining = [job for job in jobs if status.get(job.key) not in finished]
         bar = tqdm(
             total=len(jobs),
-            initial=len(jobs) - len(left),
+            initial=len(jobs) - len(remaining),
             disable=not progress,
             unit="job",
             smoothing=0,
             dynamic_ncols=True,
         )
         with bar:
-            batches = list(in_batches(left, batch))
+            batches = list(in_batches(remaining, batch))
             results = (
                 on_cluster(batches, scheduler)
                 if scheduler
-                else _here(batches, workers, lambda job: bar.set_description(str(job)))
+                else _on_this_machine(batches, workers, lambda job: bar.set_description(str(job)))
             )
             with contextlib.closing(results):
                 for job, row in results:
                     rows.append(row)
                     bar.update()
-                    last = f"Dice {row['dice']:.4f}" if row["status"] == "done" else "FAILED"
-                    bar.set_postfix_str(f"{job.method.label} {last}")
+                    score = f"Dice {row['dice']:.4f}" if row["status"] == "done" else "FAILED"
+                    bar.set_postfix_str(f"{job.method.label} {score}")
     return read_rows(output)
 
 
-def _here(
-    batches: list[tuple[Job, ...]], workers: int, starting: Callable[[Job], None]
+def _on_this_machine(
+    batches: list[tuple[Job, ...]], workers: int, on_start: Callable[[Job], None]
 ) -> Iterator[tuple[Job, dict]]:
-    """Each job and its row, as they come; threads wait for the processes that do the work."""
+    """Run batches in child processes; yields each job and its row, in the order in which they end.
+
+    on_start: called with the first job of a batch before it starts.
+    """
     try:
         from joblib import Parallel, delayed
     except ImportError as error:
         raise ValueError('workers: pip install "nevf-lite[study]" first') from error
-    stop, places = threading.Event(), threading.Semaphore(workers)
+    stop, slots = threading.Event(), threading.Semaphore(workers)
 
-    def one(batch: tuple[Job, ...]) -> tuple[tuple[Job, ...], list[dict] | None]:
-        with places:
+    def run_batch(batch: tuple[Job, ...]) -> tuple[tuple[Job, ...], list[dict] | None]:
+        with slots:
             if not stop.is_set():
-                starting(batch[0])
+                on_start(batch[0])
             return batch, run_jobs(batch, stop.is_set)
 
     parallel = Parallel(
         workers, backend="threading", pre_dispatch=workers, return_as="generator_unordered"
     )
-    results = parallel(delayed(one)(batch) for batch in batches)
+    results = parallel(delayed(run_batch)(batch) for batch in batches)
     try:
         for batch, rows in results:
             if rows is not None:
@@ -105,5 +110,5 @@ def _here(
     finally:
         stop.set()
         results.close()
-        for _ in range(workers):  # joblib leaves its threads behind; their processes must be gone
-            places.acquire()
+        for _ in range(workers):  # joblib does not join its threads; wait until their processes end
+            slots.acquire()

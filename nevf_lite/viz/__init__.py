@@ -1,1 +1,1 @@
-"""Figures, the report and the viewer: what people look at."""
+"""Figures, charts, the HTML report and the deformation viewer."""

@@ -1,4 +1,4 @@
-"""Charts of a study: every method's Dice, pair by pair, and Dice against the time it took."""
+"""Charts of a study: the Dice of every method for each pair, and Dice against time."""
 
 from __future__ import annotations
 
@@ -10,64 +10,72 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nevf_lite.viz.sketch import CURVES
-from nevf_lite.viz.style import AFTER, ALARM, INK, Picture, chart, ink_style, styled
+from nevf_lite.viz.style import (
+    AFTER,
+    ALARM,
+    CURVE_COLOURS,
+    INK,
+    Picture,
+    chart,
+    ink_style,
+    styled,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: One symbol a family of methods, so that they are told apart without colour.
-_MARKS = "osD^vP*X"
-#: A course with more points than this was watched on its way.
-_MANY = 10
+#: A symbol for each method, because colour alone does not separate them for every reader.
+_MARKERS = "osD^vP*X"
+#: A course with more points than this was recorded during the run.
+_MANY_POINTS = 10
 
 
 @styled
 def overlap(
     rows: pd.DataFrame, paper: Mapping[tuple[str, str], float] | None = None, theme: str = "any"
 ) -> Picture:
-    """Dice of every method: a dot a pair, a bar at the mean, the paper's figure as a diamond.
+    """Dice of every method: a dot for each pair, a bar at the mean, a diamond for the paper.
 
-    rows: of a study (see `study.read_rows`): dataset, label, dice and status of each. Methods stand
-        in the order of their first row, datasets beside each other.
-    paper: (dataset, label) to the paper's mean, where it has one.
-    theme: "light", "dark" or "any", the page the chart will lie on.
+    rows: a study's table (see `study.read_rows`) with the columns dataset, label, dice and status.
+        Methods are drawn in the order of their first row, datasets side by side.
+    paper: (dataset, label) to the mean that the paper reports, where it reports one.
+    theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no row is done.
     """
-    rows = _done(rows)
+    rows = _completed(rows)
     datasets, labels = list(rows.dataset.unique()), list(rows.label.unique())
     paper = paper or {}
-    told = []
+    means = []
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(0.27 * len(labels) + 1.15)
         panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
         for axes, dataset in zip(panels, datasets, strict=True):
-            here = rows[rows.dataset == dataset]
-            for place, label in enumerate(labels):
-                dice = here[here.label == label].dice.to_numpy(float)
-                spread = place + 0.16 * np.linspace(-1, 1, len(dice) + 2)[1:-1]
-                axes.plot(dice, spread, "o", color=INK[theme], markersize=3.2, alpha=0.7)
+            of_dataset = rows[rows.dataset == dataset]
+            for row, label in enumerate(labels):
+                dice = of_dataset[of_dataset.label == label].dice.to_numpy(float)
+                heights = row + 0.16 * np.linspace(-1, 1, len(dice) + 2)[1:-1]
+                axes.plot(dice, heights, "o", color=INK[theme], markersize=3.2, alpha=0.7)
                 if len(dice):
-                    axes.plot([dice.mean()] * 2, [place - 0.36, place + 0.36], color=AFTER, lw=2.6)
-                    told.append(f"{label} on {dataset} {dice.mean():.3f}")
+                    axes.plot([dice.mean()] * 2, [row - 0.36, row + 0.36], color=AFTER, lw=2.6)
+                    means.append(f"{label} on {dataset} {dice.mean():.3f}")
                 if (dataset, label) in paper:
                     axes.plot(
-                        paper[dataset, label], place, "D", mfc="none", mec=ALARM, markersize=5.5
+                        paper[dataset, label], row, "D", mfc="none", mec=ALARM, markersize=5.5
                     )
             axes.set(title=dataset, xlabel="Dice")
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.grid(axis="x")
         panels[0].set_yticks(range(len(labels)), labels, fontsize=8.5)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        keys = [
+        handles = [
             Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"),
             Line2D([], [], color=AFTER, lw=2.6, label="mean"),
         ]
         if paper:
             style = {"ls": "", "marker": "D", "mfc": "none", "mec": ALARM}
-            keys.append(Line2D([], [], label="the paper's mean", **style))
-        figure.legend(handles=keys, loc="outside upper center", ncols=3)
-    figure.alt = "Mean Dice: " + "; ".join(told) + "."
+            handles.append(Line2D([], [], label="the paper's mean", **style))
+        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    figure.alt = "Mean Dice: " + "; ".join(means) + "."
     return figure
 
 
@@ -77,12 +85,12 @@ def dice_against_time(
     before: float,
     theme: str = "any",
 ) -> Picture:
-    """Dice over seconds, on a logarithmic axis of time: one course a method.
+    """Dice over seconds, on a logarithmic time axis: one course for each method.
 
-    courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds, which
-        no logarithmic axis has, is left out. before: Dice where all start, a dotted line.
-        A name like "greedy at 1 mm" has the colour of "greedy", and a dashed line.
-    theme: "light", "dark" or "any", the page the chart will lie on.
+    courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
+        left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" gets the
+        colour of "greedy" and a dashed line. before: the initial Dice, drawn as a dotted line.
+    theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
     drawn = {name: _after_start(*course) for name, course in courses.items()}
@@ -92,17 +100,17 @@ def dice_against_time(
         figure = chart(3.9)
         axes = figure.subplots()
         axes.axhline(before, color=INK[theme], lw=1, ls=":", label="before")
-        kinds = list(dict.fromkeys(_kind(name) for name in drawn))
+        base_methods = list(dict.fromkeys(_base_method(name) for name in drawn))
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
-            kind = kinds.index(_kind(name))
-            own = kind < len(CURVES) and _kind(name) == name  # a colour of its own
-            many = len(seconds) > _MANY  # a watched method: symbols would hide its line
+            index = base_methods.index(_base_method(name))
+            is_base = index < len(CURVE_COLOURS) and _base_method(name) == name
+            many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
             axes.plot(
                 seconds,
                 dice,
-                "-" if own else "--",
-                color=CURVES[kind] if kind < len(CURVES) else INK[theme],
-                marker=_MARKS[i % len(_MARKS)],
+                "-" if is_base else "--",
+                color=CURVE_COLOURS[index] if index < len(CURVE_COLOURS) else INK[theme],
+                marker=_MARKERS[i % len(_MARKERS)],
                 markevery=len(seconds) // 6 if many else None,
                 markersize=5,
                 linewidth=2.6 if many else 1.4,
@@ -124,7 +132,8 @@ def dice_against_time(
     return figure
 
 
-def _kind(name: str) -> str:
+def _base_method(name: str) -> str:
+    """The method of a name such as "greedy at 1 mm": "greedy"."""
     return name.partition(" at ")[0]
 
 
@@ -133,7 +142,7 @@ def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:
     return seconds[seconds > 0], dice[seconds > 0]
 
 
-def _done(rows: pd.DataFrame) -> pd.DataFrame:
+def _completed(rows: pd.DataFrame) -> pd.DataFrame:
     done = rows[rows.status == "done"]
     if done.empty:
         raise ValueError("rows: none of them is done, so there is nothing to draw")

@@ -1,8 +1,8 @@
-"""Figures of a registration: slices before and after, the Jacobian, the grid, and the charts.
+"""Figures of a registration: slices before and after, Jacobian, warped lattice and charts.
 
-Every function takes nibabel images or arrays on the FIXED grid, in any orientation and spacing,
-two- or three-dimensional, and returns a :class:`~nevf_lite.viz.style.Picture`, a matplotlib figure
-with a description in ``.alt``. Slices are shown as :mod:`nevf_lite.viz.slices` explains.
+Every function takes nibabel images or arrays on the fixed grid, of two or three axes and of any
+orientation and spacing. It returns a :class:`~nevf_lite.viz.style.Picture`, a matplotlib figure
+with its text alternative in ``.alt``. :mod:`nevf_lite.viz.slices` defines how slices are turned.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 from nevf_lite.viz.charts import convergence, dice_bars
 from nevf_lite.viz.maps import deformed_grid, jacobian_map
 from nevf_lite.viz.panels import Cell, Legend, Row, gallery, outline, show
@@ -29,12 +29,12 @@ VIEWS = ("slices", "checkerboard", "labels")
 
 @dataclass(frozen=True)
 class _View:
-    """One way to look at the pair: panels of (name, legend, painter), and what they share."""
+    """A view of the pair: panels of (name, legend, painter), and their common title and legend."""
 
     title: str
     legend: Legend
     panels: list[tuple[str, Legend, Callable[[Axes, Plane], None]]]
-    says: str
+    description: str
 
 
 @styled
@@ -48,16 +48,16 @@ def before_after(
     views: Sequence[str] = VIEWS,
     at: Point | None = None,
 ) -> Picture:
-    """What the registration did: slices, checkerboards and label outlines, before and after.
+    """Slices, checkerboards and label outlines before and after registration.
 
     fixed: nibabel image. moving_on_fixed: the moving image on the fixed grid before registration;
-        warped: after it. Each is drawn with its own brightness window.
+        warped: after it. Each has its own intensity window.
     fixed_labels, warped_labels, moving_labels: integer images on the fixed grid, the last before
-        registration. Outlines need the first and one of the others.
+        registration. Outlines need the first and one of the other two.
     views: which of "slices", "checkerboard" and "labels" to draw, in this order.
-    at: RAS mm that the planes pass through; the brain's centre when None.
+    at: point in RAS mm that the planes pass through; near the brain's centre when None.
     Raises ValueError when an image is not on the fixed grid, for an unknown view, and when
-    outlines alone are asked for without labels.
+    outlines are the only view and there are no labels.
     """
     if not views or not set(views) <= set(VIEWS):
         raise ValueError(f"views: got {list(views)}, wanted some of {', '.join(VIEWS)}")
@@ -67,33 +67,37 @@ def before_after(
         "Before": on_grid(moving_on_fixed, grid, "moving_on_fixed"),
         "After": on_grid(warped, grid, "warped"),
     }
-    given = {
+    label_images = {
         "Fixed": ("fixed_labels", fixed_labels),
         "Before": ("moving_labels", moving_labels),
         "After": ("warped_labels", warped_labels),
     }
-    labels = {k: on_grid(v, grid, name) for k, (name, v) in given.items() if v is not None}
+    labels = {
+        key: on_grid(image, grid, name)
+        for key, (name, image) in label_images.items()
+        if image is not None
+    }
     masks = {key: foreground(array) for key, array in arrays.items()}
     scans = {key: partial(shades, arrays[key], window(arrays[key], masks[key])) for key in arrays}
     at = middle(grid, masks["Fixed"]) if at is None else at
-    cuts = planes(grid, np.logical_or.reduce(list(masks.values())), at)
-    make = {"slices": _slices, "checkerboard": _checkerboards, "labels": _outlines}
-    drawn = [view for view in (make[name](scans, labels) for name in views) if view.panels]
+    view_planes = planes(grid, np.logical_or.reduce(list(masks.values())), at)
+    build = {"slices": _slices, "checkerboard": _checkerboards, "labels": _outlines}
+    drawn = [view for view in (build[name](scans, labels) for name in views) if view.panels]
     if not drawn:
         raise ValueError("fixed_labels: 'labels' was asked for, which needs labels before or after")
-    figure = gallery(_rows(drawn, cuts))
-    where = ", ".join(plane.caption for plane in cuts)
-    figure.alt = f"Brain slices ({where}): {'; '.join(view.says for view in drawn)}."
+    figure = gallery(_rows(drawn, view_planes))
+    captions = ", ".join(plane.caption for plane in view_planes)
+    figure.alt = f"Brain slices ({captions}): {'; '.join(view.description for view in drawn)}."
     return figure
 
 
 def _slices(scans, labels) -> _View:
-    words = {"Fixed": "target", "Before": "moving image", "After": "moving image, warped"}
+    roles = {"Fixed": "target", "Before": "moving image", "After": "moving image, warped"}
 
     def paint(key: str, axes: Axes, plane: Plane) -> None:
         show(axes, plane, scans[key](plane), vmin=0, vmax=1)
 
-    panels = [(key, [(text, None)], partial(paint, key)) for key, text in words.items()]
+    panels = [(key, [(text, None)], partial(paint, key)) for key, text in roles.items()]
     return _View("Slices", [], panels, "the fixed image, and the moving image before and after")
 
 
@@ -130,25 +134,33 @@ def _outlines(scans, labels: dict[str, np.ndarray]) -> _View:
     )
 
 
-def _rows(views: list[_View], cuts: list[Plane]) -> list[Row]:
-    """In 3-D a row for each panel, with a column a plane; in 2-D a row for each view."""
-    if len(cuts) == 1:
+def _rows(views: list[_View], view_planes: list[Plane]) -> list[Row]:
+    """In 3-D a row for each panel, with a column for each plane; in 2-D a row for each view."""
+    if len(view_planes) == 1:
         return [
-            Row(v.title, v.legend, [Cell(cuts[0], draw, name) for name, _, draw in v.panels])
+            Row(
+                v.title,
+                v.legend,
+                [Cell(view_planes[0], paint, name) for name, _, paint in v.panels],
+            )
             for v in views
         ]
     panels = [panel for view in views for panel in view.panels]
     return [
-        Row(name, legend, [Cell(plane, draw, "" if row else plane.caption) for plane in cuts])
-        for row, (name, legend, draw) in enumerate(panels)
+        Row(
+            name,
+            legend,
+            [Cell(plane, paint, "" if row else plane.caption) for plane in view_planes],
+        )
+        for row, (name, legend, paint) in enumerate(panels)
     ]
 
 
 def checkerboard(fixed: np.ndarray, moving: np.ndarray, plane: Plane) -> np.ndarray:
-    """Squares of the two images by turns, (rows, columns, 3) in [0, 1], each faintly tinted.
+    """Alternating squares of two images, each faintly tinted: (rows, columns, 3) in [0, 1].
 
-    fixed, moving: (rows, columns) shades in [0, 1]. The squares are square in mm whatever the
-    spacing, nine to the longer side.
+    fixed, moving: (rows, columns) shades in [0, 1]. The squares have equal sides in mm for any
+    spacing; the longer side of the plane holds nine.
     """
     side = max(plane.size) / 9
     rows, columns = (
@@ -160,7 +172,7 @@ def checkerboard(fixed: np.ndarray, moving: np.ndarray, plane: Plane) -> np.ndar
 
 
 def _tint(shade: np.ndarray, colour: str, strength: float = 0.25) -> np.ndarray:
-    """Shades from the card's black to a white that leans to a colour: (rows, columns, 3)."""
-    black, full = np.array(to_rgb(CARD)), np.array(to_rgb(colour))
-    white = 1 - strength * (1 - full / full.max())
+    """Shades from the card's black to a tinted white: (rows, columns, 3)."""
+    black, tint = np.array(to_rgb(CARD)), np.array(to_rgb(colour))
+    white = 1 - strength * (1 - tint / tint.max())
     return black + shade[..., None] * (white - black)

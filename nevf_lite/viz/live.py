@@ -1,4 +1,4 @@
-"""Live panels: change a parameter, see the picture change. Without a kernel the picture stays.
+"""Live panels for notebooks: sliders that redraw a picture.
 
 explore(draw, amplitude=[2, 4, 8, 12], squarings=range(9))
 """
@@ -16,12 +16,12 @@ def explore(
     start: Mapping[str, object] | None = None,
     **choices: Sequence,
 ) -> None:
-    """A slider for each parameter of `draw`, under the picture that it returns.
+    """Show the picture that `draw` returns, with a slider for each of its parameters below.
 
     draw: called with one value of each parameter by name; returns a `Picture`. choices: parameter
-    to the values it may take, in order. start: the values to begin with; by default the middle
-    ones. The first picture is shown as an ordinary output, so a page that was rendered, or a
-    machine without ipywidgets, shows it too. Raises ValueError for a start that is no choice.
+    to its possible values, in order. start: the initial values; by default the middle ones.
+    The first picture is an ordinary output, so it is also shown in a rendered page and where
+    ipywidgets is not installed. Raises ValueError for a start that is not among the choices.
     """
     from IPython.display import HTML, display
 
@@ -30,7 +30,7 @@ def explore(
     for name, value in values.items():
         if name not in choices or value not in choices[name]:
             raise ValueError(f"{name}: wanted one of {list(choices.get(name, ()))}, got {value!r}")
-    shown = display(HTML(draw(**values).html()), display_id=True)
+    output = display(HTML(draw(**values).html()), display_id=True)
     try:
         import ipywidgets
     except ModuleNotFoundError:
@@ -44,14 +44,14 @@ def explore(
         )
         for name, options in choices.items()
     }
-    took = ipywidgets.Label()
+    elapsed = ipywidgets.Label()
 
     def redraw(_change) -> None:
         started = time.perf_counter()
         picture = draw(**{name: slider.value for name, slider in sliders.items()})
-        shown.update(HTML(picture.html()))
-        took.value = f"{time.perf_counter() - started:.2f} s"
+        output.update(HTML(picture.html()))
+        elapsed.value = f"{time.perf_counter() - started:.2f} s"
 
     for slider in sliders.values():
         slider.observe(redraw, names="value")
-    display(ipywidgets.VBox([*sliders.values(), took]))
+    display(ipywidgets.VBox([*sliders.values(), elapsed]))

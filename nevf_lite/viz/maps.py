@@ -1,4 +1,4 @@
-"""Figures of the deformation itself: its Jacobian determinant and its warped lattice."""
+"""Figures of the deformation: its Jacobian determinant and its warped lattice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 from nevf_lite.viz.panels import Cell, Row, gallery, round_length, show
 from nevf_lite.viz.slices import (
     Plane,
@@ -32,22 +32,22 @@ from nevf_lite.viz.style import (
     styled,
 )
 
-_TICKS = {-3: "1/8", -2: "1/4", -1: "1/2", 0: "1", 1: "2", 2: "4", 3: "8"}  # of log2
-_EXTRA = {-1.5: "0.35", -0.5: "0.7", 0.5: "1.4", 1.5: "2.8"}
+_OCTAVE_TICKS = {-3: "1/8", -2: "1/4", -1: "1/2", 0: "1", 1: "2", 2: "4", 3: "8"}  # by log2
+_HALF_OCTAVE_TICKS = {-1.5: "0.35", -0.5: "0.7", 0.5: "1.4", 1.5: "2.8"}
 
 
 @styled
 def jacobian_map(jacobian, fixed, at: Point | None = None) -> Picture:
     """The Jacobian determinant of x -> x + u(x) in three planes, and its histogram.
 
-    The determinant is the volume in the moving image for each volume in the fixed one: 2 where
-    the moving brain is twice as large, 1/2 where it is half. Shown on a logarithmic scale with 1
-    in the middle; voxels with determinant <= 0, where the map folds, are marked in yellow.
+    The determinant is the volume in the moving image per volume in the fixed image: 2 where the
+    moving brain is twice as large, 1/2 where it is half as large. The scale is logarithmic with 1
+    in the middle. Voxels with determinant <= 0, where the map folds, are marked in yellow.
 
-    jacobian: nibabel image or array of determinants on the fixed grid. Forward differences are
-        one shorter along every axis; the last value is then repeated.
-    fixed: nibabel image; what it shows is what the histogram counts.
-    at: RAS mm that the planes pass through; the brain's centre when None.
+    jacobian: nibabel image or array of determinants on the fixed grid. An array of
+        forward differences, one shorter along every axis, is padded with its last values.
+    fixed: nibabel image; the histogram counts the voxels of its brain.
+    at: point in RAS mm that the planes pass through; near the brain's centre when None.
     Raises ValueError when the determinants are not on the fixed grid.
     """
     grid = Grid.of(fixed)
@@ -58,29 +58,29 @@ def jacobian_map(jacobian, fixed, at: Point | None = None) -> Picture:
     folds = int(np.count_nonzero(values <= 0))
     inside = values[mask]
     inside = np.log2(inside[inside > 0])
-    reach = _reach(inside)
-    cuts = planes(grid, mask, middle(grid, tissue) if at is None else at)
-    share = "no folds"
+    limit = _log2_limit(inside)
+    view_planes = planes(grid, mask, middle(grid, tissue) if at is None else at)
+    folds_text = "no folds"
     if folds:
         voxels = "voxel" if folds == 1 else "voxels"
-        share = f"{folds:,} {voxels} folded ({100 * folds / values.size:.2g} %)"
-        if not any((plane.cut(values) <= 0).any() for plane in cuts):
-            share += ", none of them on these planes"
-    paint = partial(_paint_jacobian, values, mask, reach)
+        folds_text = f"{folds:,} {voxels} folded ({100 * folds / values.size:.2g} %)"
+        if not any((plane.cut(values) <= 0).any() for plane in view_planes):
+            folds_text += ", none of them on these planes"
+    paint = partial(_paint_jacobian, values, mask, limit)
     row = Row(
         "Jacobian determinant",
-        [(share, FOLD if folds else None)],
-        [Cell(plane, paint, plane.caption) for plane in cuts],
+        [(folds_text, FOLD if folds else None)],
+        [Cell(plane, paint, plane.caption) for plane in view_planes],
     )
-    below = 1.75
-    figure = gallery([row], below=below)
-    high = figure.get_figheight()
-    axes = figure.add_axes((0.1, 0.52 / high, 0.87, (below - 0.75) / high))
-    _histogram(axes, inside, reach, "volume" if grid.ndim == 3 else "area")
-    low, half, top = 2 ** np.percentile(inside, (1, 50, 99)) if inside.size else (1, 1, 1)
+    margin = 1.75
+    figure = gallery([row], bottom_margin=margin)
+    height = figure.get_figheight()
+    axes = figure.add_axes((0.1, 0.52 / height, 0.87, (margin - 0.75) / height))
+    _histogram(axes, inside, limit, "volume" if grid.ndim == 3 else "area")
+    low, median, high = 2 ** np.percentile(inside, (1, 50, 99)) if inside.size else (1, 1, 1)
     figure.alt = (
-        f"Map and histogram of the Jacobian determinant inside the brain: median {half:.2f}, "
-        f"98 % of the voxels between {low:.2f} and {top:.2f}; {share}."
+        f"Map and histogram of the Jacobian determinant inside the brain: median {median:.2f}, "
+        f"98 % of the voxels between {low:.2f} and {high:.2f}; {folds_text}."
     )
     return figure
 
@@ -92,53 +92,52 @@ def _full_size(jacobian, grid: Grid):
     return jacobian
 
 
-def _reach(inside: np.ndarray) -> float:
-    """Half the width of the colour scale in log2, from 1.4-fold to eightfold."""
-    wide = float(np.percentile(np.abs(inside), 99.5)) if inside.size else 0.0
-    return max(np.ceil(2 * wide) / 2, 0.5) if wide <= 2 else 3.0
+def _log2_limit(inside: np.ndarray) -> float:
+    """Limit of the colour scale, +-log2 of the determinant: between 1.4-fold and eightfold."""
+    spread = float(np.percentile(np.abs(inside), 99.5)) if inside.size else 0.0
+    return max(np.ceil(2 * spread) / 2, 0.5) if spread <= 2 else 3.0
 
 
 def _paint_jacobian(
-    values: np.ndarray, mask: np.ndarray, reach: float, axes: Axes, plane: Plane
+    values: np.ndarray, mask: np.ndarray, limit: float, axes: Axes, plane: Plane
 ) -> None:
     flat = plane.cut(values)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.where(flat > 0, np.log2(flat), -reach)
-    seen = plane.cut(mask)
+        log = np.where(flat > 0, np.log2(flat), -limit)
     show(
         axes,
         plane,
-        np.ma.array(np.clip(log, -reach, reach), mask=~seen),
+        np.ma.array(np.clip(log, -limit, limit), mask=~plane.cut(mask)),
         cmap=DIVERGING,
-        vmin=-reach,
-        vmax=reach,
+        vmin=-limit,
+        vmax=limit,
         interpolation="nearest",
     )
     rows, columns = np.nonzero(flat <= 0)
     x = plane.extent[0] + (columns + 0.5) * plane.spacing[0]
     y = plane.extent[2] + (rows + 0.5) * plane.spacing[1]
-    # a rim of black under the yellow, and a size that a single voxel is seen by
+    # large enough to see a single voxel, with a black rim for contrast
     for colour, size in (("black", 14.0), (FOLD, 5.0)):
         axes.scatter(x, y, s=size, marker="s", color=colour, linewidths=0, zorder=5)
 
 
-def _histogram(axes: Axes, inside: np.ndarray, reach: float, what: str) -> None:
-    """Bars in the colours of the map, so that this is its legend too."""
-    edges = np.linspace(-reach, reach, 61)
-    counts = np.histogram(np.clip(inside, -reach, reach), edges)[0]
-    middles = (edges[1:] + edges[:-1]) / 2
+def _histogram(axes: Axes, inside: np.ndarray, limit: float, measure: str) -> None:
+    """A histogram in the colours of the map, which makes it the legend of the map."""
+    edges = np.linspace(-limit, limit, 61)
+    counts = np.histogram(np.clip(inside, -limit, limit), edges)[0]
+    centres = (edges[1:] + edges[:-1]) / 2
     shares = 100 * counts / max(counts.sum(), 1)
-    colours = DIVERGING(Normalize(-reach, reach)(middles))
-    axes.bar(middles, shares, width=0.94 * (edges[1] - edges[0]), color=colours)
+    colours = DIVERGING(Normalize(-limit, limit)(centres))
+    axes.bar(centres, shares, width=0.94 * (edges[1] - edges[0]), color=colours)
     axes.axvline(0, color=ON_CARD, linewidth=0.8, linestyle=(0, (2, 2)))
-    ticks = {**_TICKS, **(_EXTRA if reach < 2 else {})}
-    ticks = {k: text for k, text in sorted(ticks.items()) if abs(k) <= reach}
-    for end, beyond, sign in ((-reach, inside < -reach, "≤ "), (reach, inside > reach, "≥ ")):
-        if end in ticks and beyond.any():  # the outermost bars hold the rest
+    ticks = {**_OCTAVE_TICKS, **(_HALF_OCTAVE_TICKS if limit < 2 else {})}
+    ticks = {k: text for k, text in sorted(ticks.items()) if abs(k) <= limit}
+    for end, beyond, sign in ((-limit, inside < -limit, "≤ "), (limit, inside > limit, "≥ ")):
+        if end in ticks and beyond.any():  # the outermost bars hold all values beyond
             ticks[end] = sign + ticks[end]
     axes.set_xticks(list(ticks), list(ticks.values()))
-    label = f"moving {what} for each fixed {what} (log scale)"
-    axes.set(xlim=(-reach, reach), ylabel="brain (%)", xlabel=label)
+    label = f"moving {measure} for each fixed {measure} (log scale)"
+    axes.set(xlim=(-limit, limit), ylabel="brain (%)", xlabel=label)
     axes.tick_params(colors=ON_CARD_MUTED)
     axes.spines[:].set_color(ON_CARD_MUTED)
     axes.xaxis.label.set_color(ON_CARD_MUTED)
@@ -149,29 +148,28 @@ def _histogram(axes: Axes, inside: np.ndarray, reach: float, what: str) -> None:
 def deformed_grid(
     displacement_mm: np.ndarray, grid: Grid, moving=None, at: Point | None = None
 ) -> Picture:
-    """Where a regular lattice in the fixed image lands in the moving one, coloured by distance.
+    """A regular lattice of the fixed image as mapped to the moving one, coloured by distance.
 
     displacement_mm: (*grid.shape, 3) RAS mm; the fixed point x comes from x + u(x) (pull-back).
-    grid: the fixed grid. moving: the moving image on the fixed grid, before registration, to draw
-        faintly underneath; it also sets where the planes are cut and cropped.
-    at: RAS mm that the planes pass through.
-    Movement across a plane is not seen in the lattice but counts in the colour.
-    Raises ValueError when the displacement is not on the grid or has not three components.
+    grid: the fixed grid. moving: the moving image on the fixed grid before registration, drawn
+        faintly underneath; the planes are placed and cropped by its foreground.
+    at: point in RAS mm that the planes pass through; near the brain's centre when None.
+    Displacement across a plane does not move the lattice, but counts in the colour.
+    Raises ValueError when the displacement is not on the grid or does not have three components.
     """
     field = on_grid(displacement_mm, grid, "displacement_mm", (3,))
     scan = None if moving is None else on_grid(moving, grid, "moving")
     mask = np.ones(field.shape[:-1], bool) if scan is None else foreground(scan)
     backdrop = None if scan is None else partial(shades, scan, window(scan, mask))
-    cuts = planes(grid, mask, at)
-    longest = max(float(np.linalg.norm(plane.cut(field), axis=-1).max()) for plane in cuts)
-    step = round_length(max(max(plane.size) for plane in cuts) / 18)
-    scale = Normalize(0, max(longest, 1e-3))
+    view_planes = planes(grid, mask, at)
+    largest = max(float(np.linalg.norm(plane.cut(field), axis=-1).max()) for plane in view_planes)
+    step = round_length(max(max(plane.size) for plane in view_planes) / 18)
+    scale = Normalize(0, max(largest, 1e-3))
     paint = partial(_paint_lattice, field, grid.canonical()[0], step, scale, backdrop)
     legend = [(f"lattice of {step:g} mm, as it lies in the moving image", None)]
-    below = 0.6
     figure = gallery(
-        [Row("Deformation", legend, [Cell(plane, paint, plane.caption) for plane in cuts])],
-        below=below,
+        [Row("Deformation", legend, [Cell(plane, paint, plane.caption) for plane in view_planes])],
+        bottom_margin=0.6,
     )
     bar = figure.add_axes((0.3, 0.47 / figure.get_figheight(), 0.4, 0.09 / figure.get_figheight()))
     bar.imshow(
@@ -183,8 +181,8 @@ def deformed_grid(
     bar.xaxis.label.set_color(ON_CARD_MUTED)
     figure.alt = (
         f"A regular lattice of {step:g} mm after the deformation, in "
-        f"{', '.join(plane.name for plane in cuts)} view; the largest displacement on these "
-        f"planes is {longest:.1f} mm."
+        f"{', '.join(plane.name for plane in view_planes)} view; the largest displacement on these "
+        f"planes is {largest:.1f} mm."
     )
     return figure
 
@@ -202,19 +200,19 @@ def _paint_lattice(
         show(axes, plane, 0.4 * backdrop(plane), vmin=0, vmax=1)
     flat = plane.cut(field).astype(np.float64)  # (rows, columns, 3) mm in the world
     to_voxels = np.linalg.inv(canonical.affine)[:3, :3][list(plane.axes)]
-    along = flat @ to_voxels.T * plane.spacing  # (rows, columns, 2) mm to the right and up
+    in_plane = flat @ to_voxels.T * plane.spacing  # (rows, columns, 2) mm to the right and up
     rows, columns = flat.shape[:2]
     x = plane.extent[0] + (np.arange(columns) + 0.5) * plane.spacing[0]
     y = plane.extent[2] + (np.arange(rows) + 0.5) * plane.spacing[1]
-    points = np.stack(np.meshgrid(x, y), axis=-1) + along
-    carried = np.concatenate([points, np.linalg.norm(flat, axis=-1, keepdims=True)], axis=-1)
-    for values, mm in ((carried, plane.spacing[1]), (carried.swapaxes(0, 1), plane.spacing[0])):
-        lines = _every(values, step / mm)  # (lines, points, 3): right, up, distance
-        pieces = np.stack([lines[:, :-1], lines[:, 1:]], axis=2).reshape(-1, 2, 3)
+    points = np.stack(np.meshgrid(x, y), axis=-1) + in_plane
+    nodes = np.concatenate([points, np.linalg.norm(flat, axis=-1, keepdims=True)], axis=-1)
+    for values, mm in ((nodes, plane.spacing[1]), (nodes.swapaxes(0, 1), plane.spacing[0])):
+        lines = _rows_every(values, step / mm)  # (lines, points, 3): right, up, distance
+        segments = np.stack([lines[:, :-1], lines[:, 1:]], axis=2).reshape(-1, 2, 3)
         axes.add_collection(
             LineCollection(
-                pieces[..., :2],
-                array=pieces[..., 2].mean(axis=1),
+                segments[..., :2],
+                array=segments[..., 2].mean(axis=1),
                 cmap=SEQUENTIAL,
                 norm=scale,
                 linewidths=0.9,
@@ -223,11 +221,11 @@ def _paint_lattice(
         )
 
 
-def _every(rows: np.ndarray, step: float) -> np.ndarray:
-    """Rows at distance `step`, which need not be whole, centred; between two rows, their mean."""
-    room = len(rows) - 1
-    count = int(room / step + 1e-6) + 1
-    place = (room - (count - 1) * step) / 2 + step * np.arange(count)
-    low = np.floor(place + 1e-6).astype(int)
-    part = (place - low)[:, None, None]
-    return (1 - part) * rows[low] + part * rows[np.minimum(low + 1, room)]
+def _rows_every(rows: np.ndarray, step: float) -> np.ndarray:
+    """Rows `step` apart, centred, interpolated linearly where `step` is not an integer."""
+    last = len(rows) - 1
+    count = int(last / step + 1e-6) + 1
+    position = (last - (count - 1) * step) / 2 + step * np.arange(count)
+    low = np.floor(position + 1e-6).astype(int)
+    weight = (position - low)[:, None, None]
+    return (1 - weight) * rows[low] + weight * rows[np.minimum(low + 1, last)]

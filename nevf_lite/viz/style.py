@@ -1,12 +1,12 @@
-"""How every picture of the package looks: colours, type, and how it becomes bytes.
+"""The style of every picture: colours, type, and encoding as image files.
 
-Two kinds of picture. Brains are drawn on a near-black card, as on a reading-room screen, so they
-look the same on a light page, on a dark one and in print. Charts have no background and one of
-three inks: ``light`` and ``dark`` for pages that know which they are, ``any`` (a middle grey that
-reads on both) for those that do not.
+There are two kinds of picture. Brains are drawn on a near-black card, as on a reading-room screen,
+so they look the same on a light page, on a dark one and in print. Charts have no background and one
+of three inks: ``light`` and ``dark`` for pages of a fixed theme, ``any`` (a middle grey that reads
+on both) for all others.
 
-Colours that carry meaning are from, or close to, the palette of Okabe and Ito (2008) and differ
-in lightness as well as in hue, so they survive colour blindness and a grey printer.
+Colours with a meaning are from, or close to, the palette of Okabe and Ito (2008). They differ in
+lightness as well as in hue, so they remain distinct in grey and under colour blindness.
 """
 
 from __future__ import annotations
@@ -23,25 +23,28 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-WIDTH = 6.4  # inches: with 10 pt type this is still readable when shrunk to a phone's 390 px
+WIDTH = 6.4  # inches: 10 pt type stays readable when this is reduced to a phone's 390 px
 
 CARD = "#0b0c0f"  # behind brains
 ON_CARD = "#eceef1"
 ON_CARD_MUTED = "#a3abb5"
 FIXED = "#56b4e9"  # contours of the fixed labels: sky blue
 MOVED = "#ffa94d"  # contours of the moving or warped labels: orange
-FOLD = "#e6ff2a"  # folds: a yellow that no colour map here contains
+FOLD = "#e6ff2a"  # folds: a yellow that none of the colour maps contains
 
-BEFORE = "#8d949e"  # on charts: grey for before,
-AFTER = "#2f86cc"  # blue for after,
-ALARM = "#d9660d"  # vermilion for folds; each at least 3:1 on white and on near-black
-PAPER = {"light": "#ffffff", "dark": "#15191e", "any": "#ffffff"}  # what a chart lies on
+# on charts; the contrast of each is at least 3:1 on white and on near-black
+BEFORE = "#8d949e"  # grey
+AFTER = "#2f86cc"  # blue
+ALARM = "#d9660d"  # vermilion, for folds
+PAPER = {"light": "#ffffff", "dark": "#15191e", "any": "#ffffff"}  # background of the page
 INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#7b828c"}
+#: Colours of curves, in order; they differ in lightness too (after Okabe and Ito 2008).
+CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#8d949e", "#c99700")
 
 GREY = LinearSegmentedColormap.from_list("nevf_grey", [CARD, "#ffffff"])
 
-# blue below 1, orange above it: told apart by every kind of colour blindness; the pale middle is
-# the undeformed brain
+# blue below 1 and orange above it, distinct under every kind of colour blindness; the pale middle
+# is the undeformed brain
 DIVERGING = LinearSegmentedColormap.from_list(
     "nevf_diverging",
     ["#0a3a82", "#2f7fd0", "#9ccbf0", "#f3f1ec", "#f6bd84", "#d96c1a", "#7d2c05"],
@@ -52,7 +55,7 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 )
 
 _TYPE = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture on every machine
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
     "font.size": 10.0,
     "axes.titlesize": 10.0,
     "axes.labelsize": 10.0,
@@ -67,23 +70,23 @@ _TYPE = {
     "lines.linewidth": 1.8,
     "legend.frameon": False,
     "legend.fontsize": 9.0,
-    "svg.hashsalt": "nevf",  # else the ids inside an SVG are random
+    "svg.hashsalt": "nevf",  # without it the ids in an SVG are random
     "svg.fonttype": "path",
 }
 
 
 class Picture(Figure):
-    """A matplotlib figure that carries its own description, ``alt``.
+    """A matplotlib figure with a text alternative, ``alt``.
 
-    It is not registered with pyplot, so nothing has to be closed, and a notebook shows it once,
-    as an image with that text for people who cannot see it. ``kind`` is the format that suits it.
+    It is not registered with pyplot, so it needs no closing. A notebook shows it once, as an image
+    with the text alternative. ``kind`` is its file format: "webp", "png" or "svg".
     """
 
     alt: str = ""
     kind: str = "webp"
 
     def html(self) -> str:
-        """An `<img>` with its description that needs no other file."""
+        """An `<img>` element with the text alternative and the encoded picture inside it."""
         alt = html.escape(self.alt)
         return f'<img alt="{alt}" src="{data_uri(self)}" style="max-width:100%">'
 
@@ -105,9 +108,9 @@ def styled(draw: Callable[..., Picture]) -> Callable[..., Picture]:
 
 
 def chart(height: float) -> Picture:
-    """An empty chart, `height` inches high, without a background."""
+    """An empty chart of the common width, without a background. height: inches."""
     picture = Picture(figsize=(WIDTH, height), facecolor="none", layout="constrained")
-    picture.kind = "svg"  # sharp at any size, and small
+    picture.kind = "svg"  # sharp at any size, and a small file
     return picture
 
 
@@ -124,7 +127,7 @@ def ink_style(theme: str) -> dict[str, str]:
 
 
 def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
-    """The figure as an image file in memory, the same bytes each time.
+    """The figure as an image file in memory; the same figure gives the same bytes.
 
     kind: ``webp`` (lossy, a fifth of the PNG for brains), ``png`` or ``svg``.
     """
@@ -139,6 +142,6 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
 
 
 def data_uri(picture: Picture) -> str:
-    """The picture as a ``data:`` address that an ``<img>`` shows without asking anybody."""
+    """The picture as a ``data:`` URI, the ``src`` of an ``<img>`` without a request."""
     mime = {"svg": "image/svg+xml"}.get(picture.kind, f"image/{picture.kind}")
     return f"data:{mime};base64,{base64.b64encode(encode(picture, picture.kind)).decode('ascii')}"

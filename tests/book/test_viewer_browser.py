@@ -13,11 +13,11 @@ from axe_playwright_python.sync_playwright import Axe
 from scipy.ndimage import map_coordinates
 
 from nevf_lite.fields import SirenField
-from nevf_lite.parts import Velocity
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
-from nevf_lite.viz import keyframes
-from nevf_lite.viz.viewer import DeformationViewer
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import VelocityFlow
+from nevf_lite.transforms.transform import Transform
+from nevf_lite.viz.viewer import keyframes
+from nevf_lite.viz.viewer.viewer import DeformationViewer
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Viewers</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
@@ -33,7 +33,7 @@ def viewer(ndim: int) -> DeformationViewer:
     field = SirenField(shape, width=24, depth=2, omega=4.0)
     with torch.no_grad():
         field.net[-1].weight.mul_(4 / field.on_lattice(shape).abs().max())
-    transform = Transform((Velocity(field.requires_grad_(False), grid, shape),), grid, grid)
+    transform = Transform((VelocityFlow(field.requires_grad_(False), grid, shape),), grid, grid)
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     inside = sum((x / 0.75) ** 2 for x in axes) < 1
     scans = [
@@ -146,19 +146,19 @@ def test_it_agrees_with_the_package(visit, pages, viewers):
         got = seen.page.evaluate(
             """() => {
             model.setTime(0.75);
-            const slice = model.slice(model.moving, 2, state.at[2], 60, 70, true);
-            return { meta, at: state.at[2], slice: [...slice], jacobian: [...model.jacobian],
-                     brain: [...model.brain], longest: model.longest };
+            const slice = model.slice(model.moving, 2, state.crosshair[2], 60, 70, true);
+            return { meta, at: state.crosshair[2], slice: [...slice], jacobian: [...model.jacobian],
+                     brain: [...model.brain], longest: model.maxDisplacement };
             }"""
         )
     meta, grid = got["meta"], shown.transform.fixed
-    scans = [keyframes.scan_on(image, None, grid) for image in (shown.moving, shown.fixed)]
-    box, mask = keyframes.box_of(grid, scans)
+    scans = [keyframes.resample_scan(image, None, grid) for image in (shown.moving, shown.fixed)]
+    box, mask = keyframes.brain_box(grid, scans)
     now = keyframes.at_time(shown.transform, 0.75)
     x, y = np.linspace(0, meta["extent"][0], 60), np.linspace(meta["extent"][1], 0, 70)
     mm = np.stack([*np.meshgrid(x, y), np.full((70, 60), got["at"])], -1)  # (rows, columns, 3)
     moved = now.points_to_moving(box.to_world(mm / box.spacing).reshape(-1, 3))
-    values = keyframes.scan_on(shown.moving, None, box)
+    values = keyframes.resample_scan(shown.moving, None, box)
     wanted = map_coordinates(values, box.to_voxels(moved).T, order=1).reshape(70, 60)
     wanted = wanted / wanted.max()
     error = np.abs(np.reshape(got["slice"], (70, 60)) - wanted)

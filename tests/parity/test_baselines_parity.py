@@ -11,10 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 from nevf_lite.study.baselines import BASELINES
-from nevf_lite.study.baselines.bench import Bench
 from nevf_lite.study.baselines.niftyreg import programs
+from nevf_lite.study.baselines.workspace import Workspace
 
 #: Enough iterations to find the motion, few enough for seconds.
 OPTIONS = {
@@ -124,15 +124,15 @@ def tool(request) -> str:
 def own(monkeypatch) -> dict:
     """What the tool itself left in its folder: its warped image, and the grid it worked on."""
     seen = {}
-    finish = Bench.transform
+    finish = Workspace.transform
 
-    def look(bench: Bench, displacement):
-        (path,) = bench.folder.glob("warped.*")
+    def look(workspace: Workspace, displacement):
+        (path,) = workspace.folder.glob("warped.*")
         loaded = np.load(path) if path.suffix == ".npy" else nib.load(path).get_fdata()
-        seen.update(warped=loaded, grid=bench.grid, folder=bench.folder)
-        return finish(bench, displacement)
+        seen.update(warped=loaded, grid=workspace.grid, folder=workspace.folder)
+        return finish(workspace, displacement)
 
-    monkeypatch.setattr(Bench, "transform", look)
+    monkeypatch.setattr(Workspace, "transform", look)
     return seen
 
 

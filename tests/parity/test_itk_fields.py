@@ -1,7 +1,7 @@
 """Our displacement files in the hands of ANTs, SimpleITK and NiTransforms.
 
 A known smooth displacement and a smooth image; the truth is a pull-back of our own, in float64, by
-SciPy in world coordinates. Each tool reads the files that `nevf_lite.io` wrote and nothing else.
+SciPy in world coordinates. Each tool reads the files that `scans.io` wrote and nothing else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nevf_lite.io import save_image, write_displacement
-from nevf_lite.itk import LPS
-from nevf_lite.space import Grid
+from nevf_lite.scans.io import save_image, write_displacement
+from nevf_lite.scans.itk import LPS
+from nevf_lite.scans.space import Grid
 
 
 def rotation(*degrees: float) -> np.ndarray:

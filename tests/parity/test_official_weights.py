@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from nevf_lite.data import load_pair
-from nevf_lite.metrics import folds, mean_dice
 from nevf_lite.networks import load_network, symnet, voxelmorph
-from nevf_lite.transform import Transform
+from nevf_lite.scores.deformation import folds
+from nevf_lite.scores.metrics import mean_dice
+from nevf_lite.transforms.transform import Transform
 
 PEOPLE = ("OAS1_0001", "OAS1_0002")
 

@@ -17,10 +17,10 @@ from scipy import ndimage
 
 from nevf_lite.config import preset
 from nevf_lite.data import load_pair
-from nevf_lite.io import save_image
-from nevf_lite.itk import LPS
-from nevf_lite.registration import register
-from nevf_lite.space import Grid
+from nevf_lite.registration.register import register
+from nevf_lite.scans.io import save_image
+from nevf_lite.scans.itk import LPS
+from nevf_lite.scans.space import Grid
 
 
 def turned(image, codes: str):

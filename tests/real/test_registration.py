@@ -12,8 +12,8 @@ import pytest
 
 from nevf_lite import register
 from nevf_lite.data import load_pair, split
-from nevf_lite.evaluation import score_deformation, score_labels
-from nevf_lite.metrics import tre
+from nevf_lite.scores.evaluation import score_deformation, score_labels
+from nevf_lite.scores.metrics import tre
 
 pytestmark = pytest.mark.slow
 

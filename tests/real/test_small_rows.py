@@ -25,7 +25,7 @@ TOLERANCE, ELSEWHERE = 0.005, 0.015
 def test_every_method_repeats_its_small_row(tmp_path):
     """All methods that are installed, on the pairs that are at hand; one of them always is."""
     study = Study.from_yaml(RESULTS / "small.yml")
-    here = {found.dataset.name for found in available() if found.here}
+    here = {d.dataset.name for d in available() if d.available}
     study = replace(
         study,
         pairs=[pair for pair in study.pairs if pair.dataset in here],

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
-from nevf_lite import registration
 from nevf_lite.cli import app
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.registration import register as registration
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.transform import Transform
 
 #: Voxels of 4 mm, away from the origin: millimetres and voxels cannot be taken for each other.
 AFFINE = np.array([[4, 0, 0, -40], [0, 4, 0, -50], [0, 0, 4, -30], [0, 0, 0, 1.0]])

@@ -11,8 +11,8 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from synthetic import affine_of, rotation
 
 from nevf_lite.config import Config, Level
-from nevf_lite.registration import register
-from nevf_lite.space import Grid
+from nevf_lite.registration.register import register
+from nevf_lite.scans.space import Grid
 
 CONFIG = Config(levels=(Level(2, 15, lr=3e-3, window=7), Level(1, 15, lr=3e-3)), width=32, **PINNED)
 LONG = replace(CONFIG, levels=(Level(2, 40, lr=2e-3, window=7), Level(1, 20, lr=2e-3)), width=64)

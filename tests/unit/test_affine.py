@@ -10,10 +10,10 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from nevf_lite.affine import affine_register
-from nevf_lite.io import load_image, load_labels
-from nevf_lite.metrics import mean_dice
-from nevf_lite.space import Grid
+from nevf_lite.scans.io import load_image, load_labels
+from nevf_lite.scans.space import Grid
+from nevf_lite.scores.metrics import mean_dice
+from nevf_lite.transforms.affine import affine_register
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ import pytest
 from synthetic import affine_of, blobs
 from toy_images import turned
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 from nevf_lite.study.baselines import BASELINES, demons
-from nevf_lite.study.baselines.bench import at_spacing, bench, run_quietly
+from nevf_lite.study.baselines.workspace import at_spacing, run_quietly, workspace
 
 # the package's attribute of this name is the function
 niftyreg = importlib.import_module("nevf_lite.study.baselines.niftyreg")
@@ -174,9 +174,9 @@ def test_an_interruption_ends_the_child_and_removes_its_files(temporary):
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.7)
     try:
-        with pytest.raises(KeyboardInterrupt), bench("t", scan(), scan(), None, 1) as here:
-            seen["folder"] = here.folder
-            here.run(["/bin/sh", "-c", f"echo $$ > {temporary}/pid; exec sleep 60"])
+        with pytest.raises(KeyboardInterrupt), workspace("t", scan(), scan(), None, 1) as ws:
+            seen["folder"] = ws.folder
+            ws.run(["/bin/sh", "-c", f"echo $$ > {temporary}/pid; exec sleep 60"])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -191,9 +191,9 @@ def test_a_tool_dies_with_a_parent_that_was_killed(tmp_path):
     import subprocess
 
     code = (
-        "from nevf_lite.study.baselines.bench import Bench; from pathlib import Path\n"
-        f"here = Bench('t', Path({str(tmp_path)!r}), None, None, None, 1)\n"
-        "here.run(['/bin/sh', '-c', 'echo $$ > pid; exec sleep 60'])"
+        "from nevf_lite.study.baselines.workspace import Workspace; from pathlib import Path\n"
+        f"ws = Workspace('t', Path({str(tmp_path)!r}), None, None, None, 1)\n"
+        "ws.run(['/bin/sh', '-c', 'echo $$ > pid; exec sleep 60'])"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     written = tmp_path / "pid"
@@ -261,9 +261,9 @@ def test_flipped_copies_become_the_same_numbers():
 
 def test_a_field_that_is_not_finite_is_refused():
     """One NaN would spread through every label map it is read near."""
-    with bench("t", scan(), scan(), None, 1) as here:
-        field = np.zeros((*here.grid.shape, 3), np.float32)
-        assert np.abs(here.transform(field).displacement()).max() == 0
+    with workspace("t", scan(), scan(), None, 1) as ws:
+        field = np.zeros((*ws.grid.shape, 3), np.float32)
+        assert np.abs(ws.transform(field).displacement()).max() == 0
         field[3, 4, 5, 0] = np.nan
         with pytest.raises(ValueError, match="t: wanted a finite displacement"):
-            here.transform(field)
+            ws.transform(field)

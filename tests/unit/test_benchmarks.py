@@ -154,17 +154,17 @@ def test_without_brains_there_is_one_line_and_no_registration(monkeypatch, capsy
     monkeypatch.setattr("nevf_lite.data.available", list)
     monkeypatch.setattr(command, "_in_process", lambda module, *_, **given: [])
     monkeypatch.setattr(command, "iterations", lambda *_: [])
-    assert list(command.cases(command.parser().parse_args([]))) == []
+    assert list(command.measurements(command.make_parser().parse_args([]))) == []
     (line,) = capsys.readouterr().err.splitlines()
     assert "NEVF_DATA" in line
 
 
 def test_quick_leaves_out_the_head_at_1_mm(monkeypatch):
     asked = []
-    options = command.parser().parse_args(["--quick"])
+    options = command.make_parser().parse_args(["--quick"])
     monkeypatch.setattr(command, "_in_process", lambda *_, **given: asked.append(given) or [])
     monkeypatch.setattr(command, "iterations", lambda *given: asked.append(given) or [])
-    list(command.cases(options))
+    list(command.measurements(options))
     spacings = {given["spacing"] if isinstance(given, dict) else given[1] for given in asked}
     assert spacings == {4, 2}
     assert not any(given["compiled"] for given in asked if isinstance(given, dict))
@@ -173,7 +173,7 @@ def test_quick_leaves_out_the_head_at_1_mm(monkeypatch):
 def made_up_run(case: str = "pull 4 mm") -> dict:
     found = {"case": case, "kind": "kernel", "backend": "torch", "seconds": 0.1, "ratio": 1.0}
     found |= {"bytes": 100, "flops": 10, "trajectory": [[0, 0.3], [1, 0.5]]}
-    return {**record.about(1, "cpu"), "ceilings": {"bandwidth": 1e3}, "cases": [found]}
+    return {**record.describe_run(1, "cpu"), "ceilings": {"bandwidth": 1e3}, "cases": [found]}
 
 
 def test_a_run_is_added_to_the_file_of_its_machine(tmp_path):
@@ -205,7 +205,7 @@ def test_the_command_prints_a_line_a_case(monkeypatch, capsys):
     run = made_up_run()
     limits = {"bandwidth": 1e3, "flops": 1e3}
     monkeypatch.setattr(command, "_in_process", lambda *_, **__: limits)
-    monkeypatch.setattr(command, "cases", lambda _: iter(run["cases"]))
+    monkeypatch.setattr(command, "measurements", lambda _: iter(run["cases"]))
     command.main(["--json"])
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["of_ceiling"] == 1.0  # 100 bytes at 1000 a second took 0.1 s
@@ -218,7 +218,7 @@ def test_only_a_whole_run_becomes_the_book_s(kinds, monkeypatch, tmp_path, capsy
     """A quick run has no 1 mm and no peers, which the chapter draws."""
     found = [{**made_up_run()["cases"][0], "kind": kind} for kind in kinds]
     monkeypatch.setattr(command, "_in_process", lambda *_, **__: {"bandwidth": 1.0, "flops": 1.0})
-    monkeypatch.setattr(command, "cases", lambda _: iter(found))
+    monkeypatch.setattr(command, "measurements", lambda _: iter(found))
     appended, shown = [], []
     monkeypatch.setattr(record, "append", lambda run: appended.append(run) or tmp_path)
     monkeypatch.setattr(record, "write_table", shown.append)

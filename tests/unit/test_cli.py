@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cli_inputs import SHAPES, good, label_options, nevf, register_pair, write_pair
 
-from nevf_lite.io import load_image, load_labels
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.scans.io import load_image, load_labels
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.transform import Transform
 
 COMMANDS = (
     *("register", "demo", "apply", "invert", "compose", "evaluate", "view", "info", "data"),
@@ -43,19 +43,21 @@ def done(request, tmp_path_factory) -> dict:
 # -------------------------------------------------------------------------------------- help
 
 
-def test_help_is_quick_and_loads_nothing_heavy():
-    """`nevf --help` answers at once: no import of torch, nilearn or matplotlib has crept in."""
+def heavy(*words: str) -> str:
+    """Which of the slow libraries a command has loaded by its end, from a process of its own."""
     program = (
-        "import sys\nsys.argv = ['nevf', '--help']\nfrom nevf_lite.cli import main\n"
+        f"import sys\nsys.argv = ['nevf', *{words}]\nfrom nevf_lite.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print(sorted({'torch', 'nilearn', 'matplotlib', 'scipy', 'numba'} & set(sys.modules)))"
     )
-    resource = pytest.importorskip("resource", reason="POSIX only")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert run.stdout.splitlines()[-1] == "[]", run.stdout + run.stderr
-    assert after.ru_utime - before.ru_utime < 1.0
+    assert run.stdout, run.stderr
+    return run.stdout.splitlines()[-1]
+
+
+def test_help_loads_nothing_heavy():
+    """`nevf --help` answers at once: no import of torch, nilearn or matplotlib has crept in."""
+    assert heavy("--help") == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -126,7 +128,7 @@ def test_options_reach_the_registration(done, tmp_path, monkeypatch):
     """Each option arrives where `register` expects it, and threads where torch does."""
     import torch
 
-    from nevf_lite import registration
+    from nevf_lite.registration import register as registration
 
     seen, threads = {}, []
 
@@ -148,7 +150,7 @@ def test_options_reach_the_registration(done, tmp_path, monkeypatch):
     assert seen["backend"] == "torch"
     assert seen["fixed_mask"] == done["fixed_labels"]
     assert seen["moving_mask"] == done["moving_labels"]
-    assert len(seen["init"].parts) == 1 and not seen["affine"] and seen["resume"] is None
+    assert len(seen["init"].components) == 1 and not seen["affine"] and seen["resume"] is None
     nevf("register", done["fixed"], done["moving"], *words.split(), "--affine")
     assert seen["affine"] and seen["init"] is None
 
@@ -174,7 +176,7 @@ def test_resume_keeps_the_initial_transform(tmp_path):
     words = ["register", files["fixed"], files["moving"], "--quiet", "--iterations", "0,0,3"]
     good(*words, "-o", tmp_path / "a", "--init", tmp_path / "shift.safetensors")
     good(*words, "-o", tmp_path / "b", "--resume", tmp_path / "a")
-    parts = Transform.load(tmp_path / "b").parts
+    parts = Transform.load(tmp_path / "b").components
     assert len(parts) == 2 and np.allclose(parts[1].matrix, shift)
 
 
@@ -336,10 +338,9 @@ def test_label_names_in_every_form(tmp_path):
     assert label_names(None) == {}
 
 
-def test_startup_from_the_shell_is_quick_enough_to_pipe(tmp_path):
-    """`nevf data list | head -1` ends quietly when its reader goes."""
+def test_the_list_of_data_is_quick_enough_to_pipe():
+    """`nevf data list | head -1` ends quietly when its reader goes; no plots, no compiler."""
     command = f"{shlex.quote(sys.executable)} -m nevf_lite data list | head -1"
-    started = time.perf_counter()
     run = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert run.stdout.startswith("mindboggle") and run.stderr == ""
-    assert time.perf_counter() - started < 60
+    assert not {"nilearn", "matplotlib", "numba"} & set(re.findall(r"\w+", heavy("data", "list")))

@@ -87,15 +87,15 @@ def test_a_place_that_may_not_be_written(tmp_path, files, unregistered, monkeypa
 
 def test_a_disk_that_fills_up(tmp_path, files, monkeypatch):
     """While the result is written: one line, no half of a file, and the old one as it was."""
-    from nevf_lite import files as on_disk
-    from nevf_lite import result
+    from nevf_lite.registration import folder
+    from nevf_lite.scans import files as on_disk
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     words = ["register", files["fixed"], files["moving"], "--quiet", "--iterations", "1,0,0", "-o"]
     with monkeypatch.context() as patch:
-        patch.setattr(result, "write_displacement", full)
+        patch.setattr(folder, "write_displacement", full)
         assert "disk is full" in refused(tmp_path, *words, tmp_path / "r")
     words = ["apply", files["transform"], files["moving"], "-o"]
     (tmp_path / "old.nii.gz").write_text("old")
@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up(tmp_path, files, monkeypatch):
 
 def test_memory_is_checked_first(tmp_path, files, monkeypatch):
     """Too large for the machine: what would fit is named."""
-    from nevf_lite import memory
+    from nevf_lite.registration import memory
 
     monkeypatch.setattr(memory, "available_memory", lambda _: 1_000_000)
     words = ["register", files["fixed"], files["moving"], "-o", tmp_path / "r"]
@@ -138,7 +138,7 @@ def test_a_device_that_is_not_here(tmp_path, files):
 )
 def test_failures_on_the_way(tmp_path, files, monkeypatch, error, status, said):
     """Divergence, memory, Ctrl-C and mistakes of ours each have their line and exit status."""
-    from nevf_lite import registration
+    from nevf_lite.registration import register as registration
 
     def fail(*_, **__):
         raise error

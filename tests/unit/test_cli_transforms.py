@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from cli_inputs import AFFINE, good, label_options, nevf, register_pair
 
-from nevf_lite.io import load_image, load_labels, read_points, write_displacement, write_points
-from nevf_lite.metrics import mean_dice
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.scans.io import (
+    load_image,
+    load_labels,
+    write_displacement,
+)
+from nevf_lite.scans.points import read_points, write_points
+from nevf_lite.scans.space import Grid
+from nevf_lite.scores.metrics import mean_dice
+from nevf_lite.transforms.transform import Transform
 
 
 @pytest.fixture(scope="module", params=[2, 3])

@@ -18,7 +18,7 @@ def test_presets_survive_json(name):
 
 
 def test_paper_preset_is_the_papers():
-    """Section 4: L = 3, 7 squarings, window 9, weights 100 and 0.1, 300 iterations, full grid."""
+    """Section 3.2: L = 3, weights 100 and 0.1; 2.4: window 9; Table 1: 300 iterations."""
     paper = PRESETS["paper"]
     (level,) = paper.levels
     assert (level.step, level.window, level.iterations, level.factor) == (3, 9, 300, 1)

@@ -9,8 +9,8 @@ import pytest
 from nevf_lite import data
 from nevf_lite.data import available, load_pair, split
 from nevf_lite.data.catalogue import DATASETS, DKT31, cache_folder, find_weights
-from nevf_lite.metrics import mean_dice
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
+from nevf_lite.scores.metrics import mean_dice
 
 AFFINE = np.diag([-1.0, 1.0, 1.0, 1.0])
 AFFINE[:3, 3] = 20, -30, 5
@@ -76,7 +76,7 @@ def test_where_data_is_looked_for(folders):
     put(cache / "data" / "neurite", "OAS1_0001", "OAS1_0002", "OAS1_0003")
     found = {f.dataset.name: f for f in available()}
     assert found["neurite"].folder == cache / "data" / "neurite" == found["sample"].folder
-    assert found["simulated"].here and not found["mindboggle"].here
+    assert found["simulated"].available and not found["mindboggle"].available
     put(mine / "neurite", "OAS1_0007", "OAS1_0009")
     assert load_pair("neurite").name == "neurite OAS1_0007 <- OAS1_0009"  # the default is not here
     assert list(found) == list(DATASETS)

@@ -13,7 +13,7 @@ from fits import QUICK, SMALL, pair, state_bytes
 from nevf_lite import kernels
 from nevf_lite.config import Level, preset
 from nevf_lite.descent import Adam, Descent
-from nevf_lite.optimise import _Problem, fit, fit_many, make_field
+from nevf_lite.optimise import _LevelLoss, fit, fit_many, make_field
 
 
 def three() -> list[dict]:
@@ -58,8 +58,8 @@ def test_adam_is_torch_s():
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.randn(a.shape, generator=generator)
             b.grad = a.grad.clone()
-        adam.begin(rate)
-        adam.move()
+        adam.begin_step(rate)
+        adam.step()
         reference.step()
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
@@ -97,7 +97,7 @@ def test_a_step_reads_no_number(name, monkeypatch):
     config = preset(name, levels=(Level(1, 9, step=2),))
     fixed, moving, _ = pair((12, 14, 10), 1.0)
     field = make_field(fixed.shape[2:], config)
-    problem = _Problem(fixed, moving, None, None, None, config.levels[0], config)
+    problem = _LevelLoss(fixed, moving, None, None, None, config.levels[0], config)
     descent = Descent(field, problem.evaluate, config.levels[0], config)
 
     def forbidden(*_, **__):

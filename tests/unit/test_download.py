@@ -195,7 +195,7 @@ def test_names_that_point_out_of_the_folder_are_refused(tmp_path, name):
     """An archive that tries this is not what it says: it is refused, and nothing escapes."""
     (tmp_path / "bad.tar").write_bytes(tar_of((name, b"x")))
     with pytest.raises(ValueError, match="points out of its folder"):
-        unpack(tmp_path / "bad.tar", tmp_path / "out", everything, most_bytes=100)
+        unpack(tmp_path / "bad.tar", tmp_path / "out", everything, max_bytes=100)
     assert not (tmp_path / "out").exists()
 
 
@@ -210,7 +210,7 @@ def test_only_ordinary_files_are_written(tmp_path):
         ("good", b"content"),
     ]
     (tmp_path / "mixed.tar.gz").write_bytes(tar_of(*members, mode="w:gz"))
-    paths = unpack(tmp_path / "mixed.tar.gz", tmp_path / "out", everything, most_bytes=100)
+    paths = unpack(tmp_path / "mixed.tar.gz", tmp_path / "out", everything, max_bytes=100)
     assert [p.name for p in paths] == ["good"] == [p.name for p in (tmp_path / "out").iterdir()]
 
 
@@ -218,7 +218,7 @@ def test_an_archive_that_unpacks_to_too_much_is_stopped(tmp_path):
     """A small archive of zeros can fill a disk; what is expected is known beforehand."""
     (tmp_path / "bomb.tar.gz").write_bytes(tar_of(("a", bytes(5_000_000)), mode="w:gz"))
     with pytest.raises(ValueError, match="unpacks to more than"):
-        unpack(tmp_path / "bomb.tar.gz", tmp_path / "out", everything, most_bytes=4_000_000)
+        unpack(tmp_path / "bomb.tar.gz", tmp_path / "out", everything, max_bytes=4_000_000)
     assert not (tmp_path / "out").exists()
 
 
@@ -229,7 +229,7 @@ def test_a_truncated_archive(tmp_path, mode, keep):
     whole = tar_of(("a", os.urandom(50_000)), ("b", os.urandom(50_000)), mode=mode)
     (tmp_path / "cut.tar").write_bytes(whole[: int(keep * len(whole))])
     with pytest.raises(ValueError, match="damaged or cut short.*fetch it again"):
-        unpack(tmp_path / "cut.tar", tmp_path / "out", everything, most_bytes=10**6)
+        unpack(tmp_path / "cut.tar", tmp_path / "out", everything, max_bytes=10**6)
 
 
 @pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from toy_images import AFFINE, blob, cells, rotated, slice_axes, turned
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures, style
 from nevf_lite.viz.panels import outline, round_length
 from nevf_lite.viz.slices import on_grid, planes, view_point

@@ -15,8 +15,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nevf_lite.io import load_image, load_labels, read_displacement, save_image, write_displacement
-from nevf_lite.space import Grid
+from nevf_lite.scans.io import (
+    load_image,
+    load_labels,
+    read_displacement,
+    save_image,
+    write_displacement,
+)
+from nevf_lite.scans.space import Grid
 
 DATA = np.random.default_rng(0).normal(size=(6, 7, 8)).astype(np.float32)
 AFFINE = np.array([[0, -1.5, 0, 9], [2, 0, 0, -7], [0, 0, 1, 3], [0, 0, 0, 1.0]])

@@ -15,18 +15,17 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from nevf_lite.io import (
-    atomic,
+from nevf_lite.scans.files import atomic
+from nevf_lite.scans.io import (
     load_image,
     load_labels,
     read_displacement,
-    read_points,
     save_image,
     write_displacement,
-    write_points,
 )
-from nevf_lite.itk import LPS, from_itk, to_itk
-from nevf_lite.space import Grid
+from nevf_lite.scans.itk import LPS, from_itk, to_itk
+from nevf_lite.scans.points import read_points, write_points
+from nevf_lite.scans.space import Grid
 
 ANGLE = np.deg2rad(20)
 OBLIQUE = np.array(

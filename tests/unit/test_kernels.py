@@ -155,7 +155,7 @@ def test_double_precision_and_second_derivatives_stay_with_torch():
     image = blobs(SHAPES[2], dtype=torch.float64)
     field = motion(SHAPES[2], 1.0, dtype=torch.float64)
     with backend("numba"):
-        assert kernels.find("pull", image, field) is None
+        assert kernels.find_kernel("pull", image, field) is None
     field = field.float().requires_grad_()
     with backend("numba"):
         out = warp(image.float(), field).square().sum()
@@ -167,13 +167,13 @@ def test_double_precision_and_second_derivatives_stay_with_torch():
 def test_backend_is_chosen_for_a_block_only(monkeypatch):
     """A choice ends with its block, errors included; unknown names and a missing numba say so."""
     with pytest.raises(RuntimeError, match="inner"), backend("torch"):
-        assert kernels.find("pull", blobs((8, 8)), motion((8, 8), 1.0)) is None
+        assert kernels.find_kernel("pull", blobs((8, 8)), motion((8, 8), 1.0)) is None
         raise RuntimeError("inner")
-    assert kernels.find("pull", blobs((8, 8)), motion((8, 8), 1.0)) is not None
+    assert kernels.find_kernel("pull", blobs((8, 8)), motion((8, 8), 1.0)) is not None
     with pytest.raises(ValueError, match="backend: wanted one of .* got 'cuda'"), backend("cuda"):
         pass
     monkeypatch.setattr(kernels, "_installed", lambda name: False)
-    assert kernels.find("pull", blobs((8, 8)), motion((8, 8), 1.0)) is None
+    assert kernels.find_kernel("pull", blobs((8, 8)), motion((8, 8), 1.0)) is None
     for name in ("numba", "triton"):
         with pytest.raises(ValueError, match=f"{name} is not installed"), backend(name):
             pass

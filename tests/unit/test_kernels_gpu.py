@@ -278,7 +278,7 @@ def test_a_volume_beyond_32_bits_is_refused():
     """Offsets would wrap around and read other memory; nothing that large is made to find out."""
     huge = torch.zeros(1, 1, 1, 1, 1).expand(1, 3, 2048, 1024, 1024)
     with pytest.raises(ValueError, match="grid: wanted at most .* got .2048, 1024, 1024"):
-        gpu.lattice.box(huge.shape[2:])
+        gpu.lattice.as_3d(huge.shape[2:])
 
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a CUDA device")
@@ -298,7 +298,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from nevf_lite.kernels import gpu
 
-NUMBERS = "margin cell_share x_share y_share z_share per_window epsilon scale".split()
+NUMBERS = "margin cell_weight x_weight y_weight z_weight per_window epsilon scale".split()
 COUNTS = "channels D H W h w voxels side stride count fan_in units".split()
 
 def kind(name):
@@ -346,9 +346,9 @@ def test_the_dispatcher_hands_triton_what_is_triton_s():
     """Asked for by name the kernels serve the public functions; "auto" leaves the CPU to Numba."""
     image, displacement = random(1, 1, 9, 17), smooth_motion((9, 17), 1.0, batch=1)
     with backend("triton"):
-        assert kernels.find("pull", image, displacement) is gpu.pull
+        assert kernels.find_kernel("pull", image, displacement) is gpu.pull
         by_triton = warp(image, displacement)
     if DEVICE.type == "cpu":
-        assert kernels.find("pull", image, displacement) is not gpu.pull
+        assert kernels.find_kernel("pull", image, displacement) is not gpu.pull
     with backend("torch"):
         torch.testing.assert_close(by_triton, warp(image, displacement), rtol=1e-4, atol=2e-5)

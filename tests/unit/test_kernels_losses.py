@@ -146,7 +146,10 @@ def test_same_bytes_for_any_number_of_threads(threads, monkeypatch, shape):
 def test_what_does_not_fit_stays_with_torch():
     """Double precision, fields of one voxel, other than ndim components, unlike shapes."""
     with backend("numba"):
-        assert kernels.find("penalties", motion((8, 9), 1.0, dtype=torch.float64)) is None
-        assert kernels.find("penalties", torch.zeros(1, 2, 1, 9)) is None
-        assert kernels.find("penalties", torch.zeros(1, 3, 8, 9)) is None
-        assert kernels.find("local_ncc", *[torch.zeros(1, 1, 8, 9)] * 3, torch.zeros(8, 9)) is None
+        assert kernels.find_kernel("penalties", motion((8, 9), 1.0, dtype=torch.float64)) is None
+        assert kernels.find_kernel("penalties", torch.zeros(1, 2, 1, 9)) is None
+        assert kernels.find_kernel("penalties", torch.zeros(1, 3, 8, 9)) is None
+        assert (
+            kernels.find_kernel("local_ncc", *[torch.zeros(1, 1, 8, 9)] * 3, torch.zeros(8, 9))
+            is None
+        )

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nevf_lite import kernels
 from nevf_lite.fields import SirenField
-from nevf_lite.kernels import backend
+from nevf_lite.kernels import backend, memory
 
 pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
 
@@ -29,8 +28,8 @@ def evaluate(name: str, field, points):
 @pytest.mark.parametrize("kept", [0, 2**20], ids=["computed once more", "kept"])
 def test_blocks_are_torch(monkeypatch, ndim, count, kept):
     """Velocities and every parameter's gradient, to 1e-5 of the largest."""
-    monkeypatch.setattr(sine, "SIREN_BLOCK", 64)
-    monkeypatch.setattr(kernels, "KEPT", kept)
+    monkeypatch.setattr(memory, "SIREN_BLOCK", 64)
+    monkeypatch.setattr(memory, "KEEP_LIMIT", kept)
     torch.manual_seed(0)
     field = SirenField((20,) * ndim, width=25, depth=3, scale=2.0)  # no multiple of the lanes
     points = 2 * torch.rand(count, ndim) - 1

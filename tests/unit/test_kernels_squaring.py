@@ -10,7 +10,7 @@ from synthetic import SHAPES, motion
 
 from nevf_lite import kernels
 from nevf_lite.integrate import compose, scaling_and_squaring
-from nevf_lite.kernels import backend
+from nevf_lite.kernels import backend, memory
 
 pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
 both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
@@ -72,11 +72,11 @@ def test_what_is_kept_changes_no_bit(monkeypatch, shape):
     velocity = torch.cat([motion(shape, 3.0, seed=s) for s in (1, 2)])
     kept = square("numba", velocity)
     module = importlib.import_module("nevf_lite.kernels.cpu.squaring")  # not its function
-    squarings = module._Room.squarings
+    squarings = module._GuardedGrid.squarings
     counts = []
-    monkeypatch.setattr(kernels, "KEPT", 0)
+    monkeypatch.setattr(memory, "KEEP_LIMIT", 0)
     monkeypatch.setattr(
-        module._Room, "squarings", lambda *a: (counts.append(a[-1]), squarings(*a))[1]
+        module._GuardedGrid, "squarings", lambda *a: (counts.append(a[-1]), squarings(*a))[1]
     )
     again = square("numba", velocity)
     assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
@@ -138,5 +138,5 @@ def test_same_bytes_for_any_number_of_threads(threads, monkeypatch, shape):
 def test_what_does_not_fit_stays_with_torch():
     """Double precision, and fields of other than ndim components."""
     with backend("numba"):
-        assert kernels.find("squaring", motion((8, 9), 1.0, dtype=torch.float64)) is None
-        assert kernels.find("squaring", torch.zeros(1, 3, 8, 9)) is None
+        assert kernels.find_kernel("squaring", motion((8, 9), 1.0, dtype=torch.float64)) is None
+        assert kernels.find_kernel("squaring", torch.zeros(1, 3, 8, 9)) is None

@@ -22,7 +22,7 @@ from nevf_lite.networks import (
     onto_lattice,
     predict,
 )
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 
 SMALL = {"encoder": (2, 3, 2, 3), "decoder": (3, 2, 3, 2, 2, 3, 2)}
 SHAPES = {2: (48, 32), 3: (16, 32, 16)}
@@ -237,7 +237,7 @@ def test_a_known_flow_becomes_the_known_millimetres(stored, frame):
         wanted[axis] = voxels * 1.25 * (1 if code in "RAS" else -1)
     points = np.random.default_rng(0).uniform(-20, 20, (50, 3))
     assert np.allclose(transform.points_to_moving(points) - points, wanted, atol=1e-5)
-    assert aff2axcodes(transform.parts[0].grid.affine) == tuple(frame)
+    assert aff2axcodes(transform.components[0].grid.affine) == tuple(frame)
     assert transform.fixed == Grid.of(scan) and transform.moving == Grid.of(other)
 
 

@@ -14,10 +14,10 @@ from synthetic import motion as flow_of
 from nevf_lite.config import Level
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.networks import Network, NetworkFrame, Objective, predict
-from nevf_lite.optimise import _Problem, deformation, fit, make_field
-from nevf_lite.parts import Dense
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.optimise import _LevelLoss, deformation, fit, make_field
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import DisplacementField
+from nevf_lite.transforms.transform import Transform
 from nevf_lite.warp import sample
 
 SHORT = replace(CONFIG, levels=(Level(1, 30, lr=2e-3),))
@@ -53,11 +53,11 @@ def test_where_the_network_is_right_nothing_is_left_to_do(shape):
     result = run(fixed, moving, gentle, init=init)
     points = in_head(fixed)
     wanted = motion(points, axes)
-    first, *after = result.transform.parts
+    first, *after = result.transform.components
     residual = np.linalg.norm(first.map(points) - points, axis=1)
     length = np.linalg.norm(wanted, axis=1)
     assert length.mean() > 1 and residual.mean() < 0.1 and residual.max() < 0.35
-    assert len(after) == 1 and isinstance(after[0], Dense)
+    assert len(after) == 1 and isinstance(after[0], DisplacementField)
     found = result.transform.points_to_moving(points) - points
     assert np.linalg.norm(found - wanted, axis=1).mean() < 0.1
     similarity = [record["similarity"] for record in result.history]
@@ -72,13 +72,13 @@ def test_the_residual_comes_first_and_the_network_after():
     grid = Grid.of(fixed)
     bent = np.stack([2 * np.sin(p / 7) for p in grid.points()[..., :2].T], axis=-1)
     bent = np.concatenate([np.swapaxes(bent, 0, 1), np.zeros((48, 48, 1))], axis=-1)
-    init = Transform((Dense.from_mm(bent, grid),), grid, Grid.of(moving))
+    init = Transform((DisplacementField.from_mm(bent, grid),), grid, Grid.of(moving))
     result = run(fixed, moving, SHORT, init=init)
     points = in_head(fixed, 9)
-    residual = result.transform.parts[0].map(points)
+    residual = result.transform.components[0].map(points)
     wanted = init.points_to_moving(residual)
     assert np.allclose(result.transform.points_to_moving(points), wanted, atol=1e-6)
-    other = result.transform.parts[0].map(init.points_to_moving(points))
+    other = result.transform.components[0].map(init.points_to_moving(points))
     assert np.abs(other - wanted).max() > 0.05  # in the other order it is another map
     # and it is the order that was optimised: the warped image of the result is what was compared
     value = texture(result.transform.points_to_moving(points))
@@ -95,10 +95,10 @@ def test_the_loss_composes_in_that_order():
     field = make_field(shape, config)
     for parameter in field.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    problem = _Problem(fixed, moving, initial, None, None, config.levels[0], config)
+    problem = _LevelLoss(fixed, moving, initial, None, None, config.levels[0], config)
     with torch.no_grad():
         residual, _ = deformation(field, shape, config.levels[0].step, config)
-        whole = problem.whole(residual)
+        whole = problem._compose(residual)
         axes = [torch.arange(float(n)) for n in shape]
         x = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
         wanted = residual + sample(initial, x + residual, padding="border")
@@ -119,7 +119,7 @@ def test_a_folded_start_is_not_the_fields_to_repair():
     field = make_field(shape, replace(config, field="voxel"))
     losses = []
     for start in (initial, None):
-        problem = _Problem(image, image, start, None, None, level, config)
+        problem = _LevelLoss(image, image, start, None, None, level, config)
         loss, dissimilarity, _ = problem.evaluate(field)
         losses.append((loss - dissimilarity).item())
     assert losses == [pytest.approx(0, abs=1e-6)] * 2
@@ -129,7 +129,11 @@ def test_a_folded_start_is_told():
     fixed, moving, axes = pair((48, 48))
     grid = Grid.of(fixed)
     smooth, folded = (
-        Transform((Dense(torch.from_numpy(np.float32(a * wave(grid)))[None], grid),), grid, grid)
+        Transform(
+            (DisplacementField(torch.from_numpy(np.float32(a * wave(grid)))[None], grid),),
+            grid,
+            grid,
+        )
         for a in (0.5, 8.0)
     )
     notes = [run(fixed, moving, SHORT, init=init).notes for init in (smooth, folded)]
@@ -149,7 +153,7 @@ def test_the_network_gets_no_gradient():
     start = torch.from_numpy(np.full((1, 2, 48, 48), 0.5, np.float32))
     network = Knows(start.clone(), NetworkFrame(spacing=1.0))
     init = predict(network, fixed, moving)
-    displacement = init.parts[0].displacement
+    displacement = init.components[0].displacement
     assert not displacement.requires_grad
     before = displacement.clone()
     run(fixed, moving, SHORT, init=init)

@@ -20,7 +20,6 @@ from nevf_lite.optimise import (
     Fit,
     deformation,
     fit,
-    level_shape,
     make_field,
 )
 from nevf_lite.warp import warp
@@ -124,9 +123,9 @@ def test_noise_is_spared_only_where_enough_is_explained(masked):
 
     reached = fit(fixed, moving, QUICK).history[4]["similarity"]
     assert 0.1 < reached < 0.9
-    assert steps(enough=0.5 * reached) == [(0, 2.0), (1, 3.0)]
-    assert steps(enough=0.99) == steps(enough=1.0) == [(0, 2.0), (1, 2.0)]
-    assert steps(enough=0.5 * reached, similarity="mse") == [(0, 2.0), (1, 2.0)]
+    assert steps(noise_ceiling=0.5 * reached) == [(0, 2.0), (1, 3.0)]
+    assert steps(noise_ceiling=0.99) == steps(noise_ceiling=1.0) == [(0, 2.0), (1, 2.0)]
+    assert steps(noise_ceiling=0.5 * reached, similarity="mse") == [(0, 2.0), (1, 2.0)]
 
 
 def test_a_mask_of_ones_changes_nothing():
@@ -225,7 +224,7 @@ def test_deformation_is_one_motion_at_every_level():
         for parameter in field.net[-1].parameters():
             parameter.mul_(60)
         fine, velocity = deformation(field, SHAPE, 1, CONFIG)
-        coarse_shape = level_shape(SHAPE, Level(2))
+        coarse_shape = Level(2).grid_shape(SHAPE)
         coarse, _ = deformation(field, coarse_shape, 1, CONFIG)
         other, _ = deformation(field, SHAPE, 2, replace(CONFIG, order="integrate-upsample"))
     size = fine.norm(dim=1).mean()
@@ -243,9 +242,9 @@ def test_deformation_is_one_motion_at_every_level():
         ((9, 9), 1, (9, 9)),
     ],
 )
-def test_level_shape(shape, factor, expected):
+def test_grid_shape(shape, factor, expected):
     """Every `factor`-th voxel with the corners shared, never fewer than two."""
-    assert level_shape(shape, Level(factor)) == expected
+    assert Level(factor).grid_shape(shape) == expected
 
 
 def test_learning_rate_falls_by_a_cosine():

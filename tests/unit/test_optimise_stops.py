@@ -26,14 +26,14 @@ def test_ctrl_c_keeps_the_best_field(level, iteration):
             raise KeyboardInterrupt
 
     field = make_field(SMALL, QUICK)
-    evaluate = optimise._Problem.evaluate
+    evaluate = optimise._LevelLoss.evaluate
 
     def spy(problem, field):
         states.append(copy.deepcopy(field.state_dict()))
         return evaluate(problem, field)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimise._Problem, "evaluate", spy)
+        patch.setattr(optimise._LevelLoss, "evaluate", spy)
         result = fit(fixed, moving, QUICK, field=field, callback=interrupt)
     assert result.stopped == "interrupted" and len(result.history) == 4 * level + iteration + 1
     of_level = [(r["loss"], i) for i, r in enumerate(result.history) if r["level"] == level]
@@ -59,8 +59,8 @@ class Exploding(torch.nn.Module):
         super().__init__()
         self.field, self.shape, self.calls = field, field.shape, 0
 
-    def learn_at(self, spacing):
-        self.field.learn_at(spacing)
+    def set_sampling(self, spacing):
+        self.field.set_sampling(spacing)
 
     def on_lattice(self, nodes):
         self.calls += 1

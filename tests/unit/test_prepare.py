@@ -25,7 +25,7 @@ from nevf_lite.data.download import DownloadError
 from nevf_lite.data.fetch import SOURCES, fetch, plan
 from nevf_lite.data.prepare import prepare
 from nevf_lite.data.simulate import MNI_BOX
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 
 QUIET = {"progress": False, "pause": 0.0}
 LIA = np.array([[-1, 0, 0, 8], [0, 0, 1, -9], [0, -1, 0, 7], [0, 0, 0, 1.0]])
@@ -215,7 +215,7 @@ def test_mindboggle_in_native_space_is_aligned_here(server, tmp_path, monkeypatc
     shift = np.eye(4)
     shift[:3, 3] = 3, -4, 5  # template point x lies at x + shift in the scan
     fake = types.SimpleNamespace(affine_register=lambda fixed, moving: shift)
-    monkeypatch.setitem(sys.modules, "nevf_lite.affine", fake)
+    monkeypatch.setitem(sys.modules, "nevf_lite.transforms.affine", fake)
     (tmp_path / "brains.tar.gz").write_bytes(tar(mindboggle("", native), "w:gz"))
     prepare("mindboggle", archive=tmp_path / "brains.tar.gz", own_affine=True, progress=False)
     labels = load_pair("mindboggle", "trt02", "trt11").fixed_labels.get_fdata()

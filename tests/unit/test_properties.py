@@ -25,11 +25,10 @@ from nevf_lite.grid import downsample, identity, resize, resize_field, sparse_sh
 from nevf_lite.integrate import compose, jacobian_determinant, scaling_and_squaring
 from nevf_lite.kernels import backend
 from nevf_lite.losses import LocalNCC, smoothness
-from nevf_lite.optimise import level_shape
-from nevf_lite.parts import Dense
-from nevf_lite.registration import register
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.registration.register import register
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import DisplacementField
+from nevf_lite.transforms.transform import Transform
 from nevf_lite.warp import warp
 
 cheap = settings(max_examples=30, deadline=None, derandomize=True)
@@ -106,11 +105,11 @@ def test_resampled_grids_share_their_corners(grid, millimetres):
 @given(shapes, st.floats(1, 9), st.floats(1, 9))
 def test_lattices_have_both_ends_of_every_axis(shape, step, factor):
     """Between 2 and all of the voxels, never more samples for a larger step."""
-    nodes, level = sparse_shape(shape, step), level_shape(shape, Level(factor))
+    nodes, level = sparse_shape(shape, step), Level(factor).grid_shape(shape)
     for n, m, k in zip(shape, nodes, level, strict=True):
         assert 2 <= m <= n and 2 <= k <= n
     assert sparse_shape(shape, step + 1) <= nodes
-    assert level_shape(shape, Level(factor + 1)) <= level
+    assert Level(factor + 1).grid_shape(shape) <= level
 
 
 @cheap
@@ -119,7 +118,7 @@ def test_resizing_constants_and_fields(shape, other, seed):
     """A constant stays constant; a field in voxels resized there and back is itself if linear."""
     assume(len(shape) == len(other))
     flat = torch.full((1, 1, *shape), 0.7, dtype=torch.float64)
-    for out in (resize(flat, other), downsample(flat, level_shape(shape, Level(2)))):
+    for out in (resize(flat, other), downsample(flat, Level(2).grid_shape(shape))):
         torch.testing.assert_close(out, torch.full_like(out, 0.7))
     weights = torch.from_numpy(np.random.default_rng(seed).normal(size=(len(shape),) * 2))
     linear = torch.einsum("ij,nj...->ni...", weights, identity(shape, dtype=torch.float64))
@@ -188,10 +187,13 @@ def test_a_displacement_in_mm_has_no_storage_order(grid, seed):
     same = np.stack([apply_orientation(mm[..., i], change) for i in range(3)], -1)
     rng = np.random.default_rng(seed)
     points = grid.to_world(rng.uniform(-1, np.array(grid.shape), (20, grid.ndim)))
-    a, b = Dense.from_mm(mm, grid).map(points), Dense.from_mm(same, canonical).map(points)
+    a, b = (
+        DisplacementField.from_mm(mm, grid).map(points),
+        DisplacementField.from_mm(same, canonical).map(points),
+    )
     np.testing.assert_allclose(a, b, atol=1e-3)
     everywhere = grid.points().reshape(-1, 3)
-    moved = Dense.from_mm(mm, grid).map(everywhere)
+    moved = DisplacementField.from_mm(mm, grid).map(everywhere)
     np.testing.assert_allclose(moved, everywhere + mm.reshape(-1, 3), atol=1e-3)
 
 

@@ -14,12 +14,13 @@ import torch
 from heads import CONFIG, FEW, LONG, error, in_head, map_bytes, pair, placed, run, turned
 from synthetic import rotation
 
-from nevf_lite import kernels, memory
+from nevf_lite import kernels
 from nevf_lite.config import Level
-from nevf_lite.parts import Velocity
-from nevf_lite.registration import register, register_many
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.registration import memory
+from nevf_lite.registration.register import register, register_many
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import VelocityFlow
+from nevf_lite.transforms.transform import Transform
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_the_result_tells_what_happened(capfd):
     assert result.history == seen and len(seen) == 3
     assert set(result.timings) >= {"prepare", "optimise"} and result.stopped == "finished"
     assert min(result.timings.values()) >= 0 and result.device == "cpu" and result.notes == []
-    assert isinstance(result.transform.parts[0], Velocity)
+    assert isinstance(result.transform.components[0], VelocityFlow)
     assert (result.transform.fixed, result.transform.moving) == (Grid.of(fixed), Grid.of(moving))
     out, err = capfd.readouterr()
     assert out == "" and err == ""
@@ -155,12 +156,12 @@ def test_scans_that_differ_by_noise_alone_are_told_apart():
     """The config says how sparsely the finest level was sampled, the transform is made with it."""
     fixed, moving, _ = pair()
     watched = []
-    config = replace(FEW, enough=1e-3)
+    config = replace(FEW, noise_ceiling=1e-3)
     result = run(fixed, moving, config, watch=lambda _, make: watched.append(make()))
     assert result.config.levels[-1].step == 1.5 * FEW.levels[-1].step
     assert any("noise" in note for note in result.notes)
-    nodes = [t.parts[0].nodes for t in (*watched[-1:], result.transform)]
-    assert nodes[0] == nodes[1] != run(fixed, moving, FEW).transform.parts[0].nodes
+    nodes = [t.components[0].nodes for t in (*watched[-1:], result.transform)]
+    assert nodes[0] == nodes[1] != run(fixed, moving, FEW).transform.components[0].nodes
 
 
 def test_inverse_and_inverse_points_agree_in_millimetres():
@@ -181,7 +182,7 @@ def test_going_on_from_a_result(tmp_path):
     first = run(fixed, moving, config)
     first.transform.save(tmp_path / "velocity.safetensors")
     best = min(r["loss"] for r in first.history)
-    field = first.transform.parts[0].field
+    field = first.transform.components[0].field
     before = [value.clone() for value in field.state_dict().values()]
     for earlier in (first.transform, tmp_path, str(tmp_path / "velocity.safetensors")):
         second = run(fixed, moving, config, resume=earlier)

@@ -11,13 +11,14 @@ import pytest
 import torch
 from heads import CONFIG, FEW, in_head, map_bytes, motion, pair, placed, run, shifted
 
-from nevf_lite import memory, registration
 from nevf_lite.config import PRESETS, Level
 from nevf_lite.kernels import backend
-from nevf_lite.memory import check_memory, predict_memory
-from nevf_lite.parts import Affine, Dense, Velocity
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.registration import memory
+from nevf_lite.registration import register as registration
+from nevf_lite.registration.memory import check_memory, predict_memory
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import Affine, DisplacementField, VelocityFlow
+from nevf_lite.transforms.transform import Transform
 
 #: As the paper's own code, which stores what our kernels recompute.
 plain_torch = backend("torch")
@@ -38,7 +39,7 @@ def test_an_initial_affine_is_folded_in(shape, tmp_path):
         found = result.transform.points_to_moving(points)
         assert np.linalg.norm(found - truth, axis=1).mean() < 0.5 * motion(points, axes).max()
         np.testing.assert_allclose(result.transform.points_to_fixed(found), points, atol=0.3)
-    assert [type(p) for p in results[0].transform.parts] == [Velocity, Affine]
+    assert [type(p) for p in results[0].transform.components] == [VelocityFlow, Affine]
     assert map_bytes(results[0], points) == map_bytes(results[1], points)
 
 
@@ -46,14 +47,18 @@ def test_an_initial_warp_is_kept_and_completed():
     """With the truth in `init` the field has nothing to add; an affine may follow the warp."""
     fixed, moving, axes = pair()
     grid = Grid.of(fixed)
-    bend = Dense.from_mm(motion(grid.points(), axes), grid)
+    bend = DisplacementField.from_mm(motion(grid.points(), axes), grid)
     matrix = shifted((40, 0, 0))
     away = placed(moving, matrix)
     init = Transform((bend, Affine(matrix)), grid, Grid.of(away))
     result = run(fixed, away, init=init)
-    assert [type(p) for p in result.transform.parts] == [Velocity, Dense, Affine]
+    assert [type(p) for p in result.transform.components] == [
+        VelocityFlow,
+        DisplacementField,
+        Affine,
+    ]
     points = in_head(fixed)
-    added = result.transform.parts[0].map(points) - points
+    added = result.transform.components[0].map(points) - points
     assert np.linalg.norm(added, axis=1).mean() < 0.2
     truth = nib.affines.apply_affine(matrix, points + motion(points, axes))
     found = result.transform.points_to_moving(points)
@@ -71,9 +76,9 @@ def test_affine_start_is_computed_when_asked(monkeypatch):
         asked.update(options)
         return matrix
 
-    monkeypatch.setattr("nevf_lite.affine.affine_register", affine_register)
+    monkeypatch.setattr("nevf_lite.transforms.affine.affine_register", affine_register)
     result = run(fixed, away, FEW, affine=True, seed=3)
-    assert isinstance(result.transform.parts[-1], Affine) and "affine" in result.timings
+    assert isinstance(result.transform.components[-1], Affine) and "affine" in result.timings
     assert asked == {"fixed_mask": None, "moving_mask": None, "seed": 3}
     with pytest.raises(ValueError, match="either an initial transform or affine=True, not both"):
         run(fixed, away, FEW, affine=True, init=result.transform)

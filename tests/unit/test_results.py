@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nevf_lite.data.pairs import split
+from nevf_lite.data.splits import split
 from nevf_lite.study import Study, read_rows
 
 ROOT = Path(__file__).parents[2]

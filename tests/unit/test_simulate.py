@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from nevf_lite.data.simulate import LABEL_NAMES, PROTOCOL, simulate, template
 from nevf_lite.integrate import jacobian_determinant
-from nevf_lite.metrics import mean_dice
+from nevf_lite.scores.metrics import mean_dice
 from nevf_lite.warp import sample, warp
 
 CASES = [(2, 1.0), (3, 4.0)]

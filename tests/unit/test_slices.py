@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toy_images import AFFINE, blob, rotated, turned
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 from nevf_lite.viz.slices import foreground, middle, on_grid, planes, window
 
 

@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 from nibabel.orientations import aff2axcodes, apply_orientation
 from scipy.spatial.transform import Rotation
 
-from nevf_lite.space import Grid
+from nevf_lite.scans.space import Grid
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 SIGNED_PERMUTATIONS = [

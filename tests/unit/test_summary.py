@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nevf_lite.viz.summary import duration, headline, metrics, number
+from nevf_lite.viz.report.summary import duration, headline, metrics, number
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from worlds import (
     well_inside,
 )
 
-from nevf_lite import transform as module
-from nevf_lite.parts import Dense
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms import resample
+from nevf_lite.transforms.components import DisplacementField
+from nevf_lite.transforms.transform import Transform
 
 worlds = pytest.mark.parametrize("name", list(WORLDS))
 
@@ -105,7 +105,9 @@ def test_inverse_of_the_inverse_is_the_transform(name):
     """exp(-v) twice is exp(v), to the byte; grids change places and come back."""
     transform = chain(name)
     twice = transform.inverse.inverse
-    assert transform.inverse.parts[-1] is transform.inverse.parts[-1]  # integrated once, not anew
+    assert (
+        transform.inverse.components[-1] is transform.inverse.components[-1]
+    )  # integrated once, not anew
     assert (twice.fixed, twice.moving) == (transform.fixed, transform.moving)
     assert transform.inverse.fixed == transform.moving
     np.testing.assert_allclose(twice.displacement(), transform.displacement(), atol=1e-5)
@@ -150,10 +152,10 @@ def test_displacement_is_where_points_go(name):
 @worlds
 def test_affines_alone_take_a_shorter_way_to_the_same_place(monkeypatch, name):
     """One matrix instead of points in the world; also where several blocks meet."""
-    monkeypatch.setattr(module, "BLOCK", 500)
+    monkeypatch.setattr(resample, "SLAB_VOXELS", 500)
     fixed, moving = grid_of(name), other_grid(name)
     parts = (turn(fixed), turn(fixed, 0.9))
-    nothing = Dense.from_mm(np.zeros((*fixed.shape, 3)), fixed)
+    nothing = DisplacementField.from_mm(np.zeros((*fixed.shape, 3)), fixed)
     image = image_on(moving)
     short, long = (
         Transform(p, fixed, moving).warp_image(image).get_fdata()
@@ -170,7 +172,7 @@ def test_large_images_are_warped_in_blocks(monkeypatch):
     labels = nib.Nifti1Image((image.get_fdata() * 10).astype(np.int16), image.affine)
     whole = [transform.warp_image(image, i).get_fdata() for i in ("linear", "cubic")]
     whole += [transform.displacement(), transform.warp_labels(labels, "onehot").get_fdata()]
-    monkeypatch.setattr(module, "BLOCK", 1000)
+    monkeypatch.setattr(resample, "SLAB_VOXELS", 1000)
     parts = [transform.warp_image(image, i).get_fdata() for i in ("linear", "cubic")]
     parts += [transform.displacement(), transform.warp_labels(labels, "onehot").get_fdata()]
     for a, b in zip(whole, parts, strict=True):
@@ -189,8 +191,8 @@ def test_any_resolution_shows_the_same_map(name):
     warped = transform.warp_image(image_on(transform.moving), like=image_on(fine))
     assert warped.shape == fine.shape
     # the field is continuous: it may also be integrated there, not only read there
-    flow = transform.parts[0]
-    finer = replace(transform, parts=(flow.at_shape(fine.shape), *transform.parts[1:]))
+    flow = transform.components[0]
+    finer = replace(transform, components=(flow.at_shape(fine.shape), *transform.components[1:]))
     difference = finer.displacement() - transform.displacement()
     middle = tuple(slice(n // 4, -(n // 4)) for n in transform.fixed.shape)
     assert np.abs(difference[middle]).max() < 0.15 * min(transform.fixed.spacing)
@@ -258,10 +260,10 @@ def test_dense_parts_go_on_beyond_their_grid():
     grid = Grid((16, 14), affine_of((16, 14), (2.0, 1.0), "LPS"))
     mm = np.zeros((*grid.shape, 3))
     mm[..., 0], mm[..., 1] = 1.0, -0.5
-    part = Dense.from_mm(mm, grid)
+    part = DisplacementField.from_mm(mm, grid)
     far = grid.to_world(np.array([[-20.0, 3.0], [8.0, 50.0], [7.3, 6.1]]))
     np.testing.assert_allclose(part.map(far) - far, [[1, -0.5, 0]] * 3, atol=1e-5)
-    smooth = Dense(motion(grid.shape, 1.0, sigma=4), grid)
+    smooth = DisplacementField(motion(grid.shape, 1.0, sigma=4), grid)
     points = points_within(grid)
     np.testing.assert_allclose(smooth.inverse.map(smooth.map(points)), points, atol=0.2)
 

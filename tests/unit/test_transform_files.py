@@ -10,14 +10,14 @@ from synthetic import motion
 from worlds import chain, grid_of, other_grid, points_within, turn, velocity
 
 from nevf_lite.fields import FeatureField, VoxelField
-from nevf_lite.io import write_displacement
-from nevf_lite.parts import Dense, Velocity
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.scans.io import write_displacement
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import DisplacementField, VelocityFlow
+from nevf_lite.transforms.transform import Transform
 
 
 def parts_of_each_kind(grid: Grid) -> dict:
-    dense = Dense(motion(grid.shape, 1.5, seed=4), grid)
+    dense = DisplacementField(motion(grid.shape, 1.5, seed=4), grid)
     voxel = VoxelField(grid.shape, (5,) * grid.ndim)
     torch.nn.init.normal_(voxel.values)
     voxel.requires_grad_(False)
@@ -31,9 +31,9 @@ def parts_of_each_kind(grid: Grid) -> dict:
         "dense": (dense,),
         "siren": (velocity(grid),),
         "siren, other order": (velocity(grid, order="integrate-upsample"),),
-        "features": (Velocity(features, grid, nodes),),
-        "voxel, by rk4": (Velocity(voxel, grid, nodes, "rk4", 4),),
-        "all": (velocity(grid), dense, turn(grid), Velocity(voxel, grid, nodes).inverse),
+        "features": (VelocityFlow(features, grid, nodes),),
+        "voxel, by rk4": (VelocityFlow(voxel, grid, nodes, "rk4", 4),),
+        "all": (velocity(grid), dense, turn(grid), VelocityFlow(voxel, grid, nodes).inverse),
     }
 
 

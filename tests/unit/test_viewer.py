@@ -21,12 +21,12 @@ from toy_images import blob, rotated, turned
 from worlds import chain, grid_of, image_on, points_within, turn, velocity
 
 from nevf_lite.integrate import jacobian_determinant
-from nevf_lite.parts import Dense
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
-from nevf_lite.viz import keyframes
-from nevf_lite.viz.packing import SHOWN_FOLDS
-from nevf_lite.viz.viewer import LIMIT, DeformationViewer
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import DisplacementField
+from nevf_lite.transforms.transform import Transform
+from nevf_lite.viz.viewer import keyframes
+from nevf_lite.viz.viewer.packing import MAX_FOLD_MARKS
+from nevf_lite.viz.viewer.viewer import MAX_BYTES, DeformationViewer
 
 HOSTILE = "</script><script>alert(1)</script> \"'&amp; {{ 7 * 7 }} 脳 \u202e \ud800"
 
@@ -67,7 +67,7 @@ def viewer(name: str = "3d", transform: Transform | None = None, **options) -> D
 def test_the_page_holds_the_transform(name):
     """Decoded, each frame sends the lattice's nodes where exp(t v) does, within half a step."""
     transform = chain(name)
-    flow, affine = transform.parts
+    flow, affine = transform.components
     shown = viewer(name)
     found = carried(shown.page)
     meta = found["meta"]
@@ -89,20 +89,20 @@ def test_the_page_holds_the_transform(name):
 
 
 def _box(grid: Grid, *sources) -> Grid:
-    scans = [keyframes.scan_on(image, transform, grid) for image, transform in sources]
-    return keyframes.box_of(grid, [apply_orientation(s, grid.canonical()[1]) for s in scans])[0]
+    scans = [keyframes.resample_scan(image, transform, grid) for image, transform in sources]
+    return keyframes.brain_box(grid, [apply_orientation(s, grid.canonical()[1]) for s in scans])[0]
 
 
 def test_time_runs_the_flow():
     """At 0 only the affine is left, at 1 all of it is there; half the time twice is the whole."""
     transform = chain("3d")
     points = points_within(transform.fixed)
-    flow, affine = transform.parts
+    flow, affine = transform.components
     start = keyframes.at_time(transform, 0.0).points_to_moving(points)
     assert np.allclose(start, affine.map(points))
     end = keyframes.at_time(transform, 1.0).points_to_moving(points)
     assert np.array_equal(end, transform.points_to_moving(points))
-    half = keyframes.at_time(replace(transform, parts=(flow,)), 0.5)
+    half = keyframes.at_time(replace(transform, components=(flow,)), 0.5)
     twice = half.points_to_moving(half.points_to_moving(points))
     assert np.abs(twice - flow.map(points)).max() < 0.05
 
@@ -111,9 +111,9 @@ def test_time_of_what_has_no_velocity():
     """Displacement fields, and affines where there is nothing else, go along straight lines."""
     grid = grid_of("3d")
     points = points_within(grid)
-    dense, affine = velocity(grid).dense, turn(grid)
+    dense, affine = velocity(grid).integrated, turn(grid)
     for parts, moves in (((dense, affine), dense), ((affine,), affine)):
-        moved = keyframes.at_time(Transform(parts, grid, grid), 0.25).parts[0].map(points)
+        moved = keyframes.at_time(Transform(parts, grid, grid), 0.25).components[0].map(points)
         assert np.allclose(moved - points, 0.25 * (moves.map(points) - points), atol=1e-4)
     nothing = Transform.identity(grid)
     assert keyframes.at_time(nothing, 0.5) is nothing
@@ -125,13 +125,13 @@ def test_folds_are_counted_on_the_voxels_and_some_of_them_marked():
     grid = Grid((40, 40, 40), np.diag([2.0, 2, 2, 1]))
     u = torch.zeros(1, 3, *grid.shape)
     u[:, 0] = 6 * torch.sin(torch.arange(40) * 0.9).view(40, 1, 1)
-    transform = Transform((Dense(u, grid),), grid, grid)
+    transform = Transform((DisplacementField(u, grid),), grid, grid)
     inside = nib.Nifti1Image(np.pad(np.ones((34, 34, 34), np.float32), 3), grid.affine)
     shown = DeformationViewer(transform, inside, inside)
     meta = carried(shown.page)["meta"]
     assert meta["voxels"] == 40**3  # the box is the whole grid
     wanted = int((jacobian_determinant(u) <= 0).sum())
-    assert meta["folds"][-1] == {"total": wanted, "shown": SHOWN_FOLDS}
+    assert meta["folds"][-1] == {"total": wanted, "shown": MAX_FOLD_MARKS}
     assert f"{wanted:,} voxels fold" in shown.alt
     assert meta["folds"][0]["total"] < wanted
 
@@ -183,8 +183,8 @@ def test_small_even_where_nothing_compresses():
     random = np.random.default_rng(0)
     noise = nib.Nifti1Image(random.random(grid.shape, np.float32), grid.affine)
     u = torch.from_numpy(random.normal(0, 5, (1, 3, *grid.shape)).astype(np.float32))
-    shown = DeformationViewer(Transform((Dense(u, grid),), grid, grid), noise, noise)
-    assert len(shown._repr_html_().encode()) <= LIMIT
+    shown = DeformationViewer(Transform((DisplacementField(u, grid),), grid, grid), noise, noise)
+    assert len(shown._repr_html_().encode()) <= MAX_BYTES
     assert carried(shown.page)["meta"]["step"] > 0.05
 
 

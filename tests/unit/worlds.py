@@ -8,9 +8,9 @@ import torch
 from synthetic import affine_of
 
 from nevf_lite.fields import SirenField
-from nevf_lite.parts import Affine, Velocity
-from nevf_lite.space import Grid
-from nevf_lite.transform import Transform
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import Affine, VelocityFlow
+from nevf_lite.transforms.transform import Transform
 
 WORLDS = {
     "2d": dict(shape=(40, 34), spacing=(1.0, 1.0)),
@@ -44,14 +44,14 @@ def other_grid(name: str) -> Grid:
     return Grid(tuple(shape), affine_of(shape, spacing[:ndim], codes, degrees))
 
 
-def velocity(grid: Grid, seed: int = 0, order: str = "upsample-integrate") -> Velocity:
+def velocity(grid: Grid, seed: int = 0, order: str = "upsample-integrate") -> VelocityFlow:
     """A smooth flow of about three voxels over a grid, from a SIREN of low frequency."""
     torch.manual_seed(seed)
     field = SirenField(grid.shape, width=24, depth=2, omega=4.0)
     with torch.no_grad():
         field.net[-1].weight.mul_(3 / field.on_lattice(grid.shape).abs().max())
     field.requires_grad_(False)
-    return Velocity(field, grid, tuple(-(-n // 2) for n in grid.shape), order=order)
+    return VelocityFlow(field, grid, tuple(-(-n // 2) for n in grid.shape), order=order)
 
 
 def turn(grid: Grid, scale: float = 1.05) -> Affine:

@@ -12,5 +12,5 @@ __all__ = ["local_ncc", "penalties", "pull", "ready", "siren", "squaring"]
 
 
 def ready(device: torch.device) -> bool:
-    """Whether the operations run on tensors of that device."""
+    """Whether the operations run on tensors of this device."""
     return device.type == "cpu"

@@ -1,7 +1,7 @@
 """Jacobian penalty, smoothness and folds with Numba: one pass forward, one backward.
 
-Plain torch makes some forty arrays of the field's size for them. Here a row is read with its
-neighbours, and what is kept is three numbers.
+Plain torch allocates some forty arrays of the field's size for them. These kernels read each row
+with its neighbours, and store three values.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels.cpu.slabs import FAST, even_slabs, in_slabs, slabs_of
+from nevf_lite.kernels.cpu.slabs import FASTMATH, even_slabs, in_slabs, slabs_of
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
 def _determinants(field, i, j, out):
-    """det(I + grad u) by forward differences of the row (i, j) of cells: out (W - 1,)."""
+    """det(I + grad u) by forward differences in the row (i, j) of cells; fills out (W - 1,).
+
+    field: u (3, D, H, W), in voxels.
+    """
     u, v, w = field[0, i, j], field[1, i, j], field[2, i, j]
     ua, va, wa = field[0, i + 1, j], field[1, i + 1, j], field[2, i + 1, j]
     ub, vb, wb = field[0, i, j + 1], field[1, i, j + 1], field[2, i, j + 1]
@@ -30,20 +33,22 @@ def _determinants(field, i, j, out):
         out[k] = a * (e * m - f * h) - b * (d * m - f * g) + c * (d * h - e * g)
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
-def _square_of_difference(a, b):
+@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
+def _squared_difference(a, b):
+    """Sum of (b - a)^2 over two rows."""
     total = ZERO
     for k in range(len(a)):
-        step = b[k] - a[k]
-        total += step * step
+        difference = b[k] - a[k]
+        total += difference * difference
     return total
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
 def _forward(first, last, field, margin, totals):
     """Slices first to last of field (3, D, H, W); fills totals (D, 5).
 
-    They are the sums of relu(margin - det), of folded cells, of squared differences by axis.
+    The columns are the sum of relu(margin - det), the number of folded cells, and the sums of
+    squared differences along each of the three axes.
     """
     _, slices, rows, columns = field.shape
     determinants = np.empty(columns - 1, np.float32)
@@ -53,34 +58,37 @@ def _forward(first, last, field, margin, totals):
             for n in range(3):
                 row = field[n, i, j]
                 if i + 1 < slices:
-                    along_a += _square_of_difference(row, field[n, i + 1, j])
+                    along_a += _squared_difference(row, field[n, i + 1, j])
                 if j + 1 < rows:
-                    along_b += _square_of_difference(row, field[n, i, j + 1])
-                along_c += _square_of_difference(row[:-1], row[1:])
+                    along_b += _squared_difference(row, field[n, i, j + 1])
+                along_c += _squared_difference(row[:-1], row[1:])
             if i + 1 < slices and j + 1 < rows:
                 _determinants(field, i, j, determinants)
-                missing = ZERO
+                shortfall = ZERO
                 for k in range(columns - 1):
-                    missing += max(margin - determinants[k], ZERO)
+                    shortfall += max(margin - determinants[k], ZERO)
                 folded = np.int32(0)
                 for k in range(columns - 1):
                     folded += np.int32(determinants[k] <= ZERO)
-                jacobian += missing
+                jacobian += shortfall
                 folds += folded
         totals[i, 0], totals[i, 1] = jacobian, folds
         totals[i, 2], totals[i, 3], totals[i, 4] = along_a, along_b, along_c
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
-def _pull_together(out, row, other, weight):
-    """Adds weight (row - other), half the slope of weight (row - other)^2, to a row."""
+@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
+def _add_difference(out, row, neighbour, weight):
+    """Adds weight (row - neighbour), half the derivative of weight (row - neighbour)^2, to out."""
     for k in range(len(out)):
-        out[k] += weight * (row[k] - other[k])
+        out[k] += weight * (row[k] - neighbour[k])
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
 def _smooth_backward(first, last, field, weights, gradient):
-    """Slices first to last of the gradient of sum over axes of weight x squared differences / 2."""
+    """Slices first to last of the gradient of sum over axes of weight x squared differences / 2.
+
+    field, gradient: (3, D, H, W); fills gradient. weights: one for each axis.
+    """
     _, slices, rows, _ = field.shape
     for n in range(3):
         for i in range(first, last):
@@ -88,22 +96,23 @@ def _smooth_backward(first, last, field, weights, gradient):
                 row, out = field[n, i, j], gradient[n, i, j]
                 out[:] = ZERO
                 if i > 0:
-                    _pull_together(out, row, field[n, i - 1, j], weights[0])
+                    _add_difference(out, row, field[n, i - 1, j], weights[0])
                 if i + 1 < slices:
-                    _pull_together(out, row, field[n, i + 1, j], weights[0])
+                    _add_difference(out, row, field[n, i + 1, j], weights[0])
                 if j > 0:
-                    _pull_together(out, row, field[n, i, j - 1], weights[1])
+                    _add_difference(out, row, field[n, i, j - 1], weights[1])
                 if j + 1 < rows:
-                    _pull_together(out, row, field[n, i, j + 1], weights[1])
-                _pull_together(out[1:], row[1:], row[:-1], weights[2])
-                _pull_together(out[:-1], row[:-1], row[1:], weights[2])
+                    _add_difference(out, row, field[n, i, j + 1], weights[1])
+                _add_difference(out[1:], row[1:], row[:-1], weights[2])
+                _add_difference(out[:-1], row[:-1], row[1:], weights[2])
 
 
-@numba.njit(nogil=True, fastmath=FAST, cache=True)
+@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
 def _jacobian_backward(first, last, field, margin, weight, gradient):
     """Adds the gradient of weight x relu(margin - det) of the cells of slices first to last.
 
-    Few cells of a row are below the margin, so each is looked at by itself.
+    Few cells of a row are below the margin, so each of these is computed separately. field,
+    gradient: (3, D, H, W).
     """
     _, slices, rows, columns = field.shape
     determinants = np.empty(columns - 1, np.float32)
@@ -137,7 +146,7 @@ def _jacobian_backward(first, last, field, margin, weight, gradient):
 
 
 class Penalties(torch.autograd.Function):
-    """Three numbers of a displacement (N, ndim, *shape)."""
+    """displacement (N, ndim, *shape) -> the three scalars of `penalties`."""
 
     @staticmethod
     def forward(ctx, displacement: Tensor, margin: float):
@@ -158,16 +167,17 @@ class Penalties(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, by_jacobian: Tensor, by_smoothness: Tensor, _):
+    def backward(ctx, grad_jacobian: Tensor, grad_smoothness: Tensor, _grad_folds: Tensor):
         (displacement,) = ctx.saved_tensors
         volumes = _volumes(displacement)
         gradient = np.empty_like(volumes)
-        weight = np.float32(by_jacobian.item() / ctx.cells)
-        weights = np.array([2 * by_smoothness.item() / n for n in ctx.differences], np.float32)
+        weight = np.float32(grad_jacobian.item() / ctx.cells)
+        weights = np.array([2 * grad_smoothness.item() / n for n in ctx.differences], np.float32)
         slabs = slabs_of(volumes.shape[2:], 1)
         for volume, out in zip(volumes, gradient, strict=True):
             in_slabs(_smooth_backward, slabs, volume, weights, out)
-            # a slab adds to one slice of the next: every other one at a time, in a fixed order
+            # A slab also adds to the first slice of the next slab. Every other slab runs at a
+            # time, so that the order of additions is fixed.
             for half in (slabs[0::2], slabs[1::2]):
                 in_slabs(_jacobian_backward, half, volume, np.float32(ctx.margin), weight, out)
         if displacement.ndim == 4:
@@ -176,7 +186,7 @@ class Penalties(torch.autograd.Function):
 
 
 def _volumes(field: Tensor) -> np.ndarray:
-    """(N, 3, D, H, W). Two axes get a middle one, two voxels of the same: its differences are 0."""
+    """(N, 3, D, H, W). 2-D gets a middle axis of two equal voxels, whose differences are zero."""
     field = field.detach()
     if field.ndim == 4:
         middle = torch.zeros_like(field[:, :1])
@@ -185,26 +195,26 @@ def _volumes(field: Tensor) -> np.ndarray:
     return field.contiguous().numpy()
 
 
-def _counts(shape: torch.Size, volume: tuple[int, ...]) -> tuple[int, list[float]]:
-    """Cells that have a determinant, and what divides the sum of squared differences by axis.
+def _counts(shape: torch.Size, volume_shape: tuple[int, ...]) -> tuple[int, list[float]]:
+    """The number of cells, and the divisor of each axis's sum of squared differences.
 
-    shape: of the field (N, ndim, *shape), volume: as `_volumes` made it.
+    shape: of the displacement (N, ndim, *shape). volume_shape: of its `_volumes`.
     """
     copies = 2 if len(shape) == 4 else 1
-    _, _, *axes = volume
+    _, _, *axes = volume_shape
     cells = shape[0] * int(np.prod([n - 1 for n in axes]))
-    numbers = shape[0] * shape[1] * int(np.prod(shape[2:])) * copies
+    values = shape[0] * shape[1] * int(np.prod(shape[2:])) * copies
     ndim = shape[1]
-    differences = [numbers // n * (n - 1) * ndim for n in axes]
+    differences = [values // n * (n - 1) * ndim for n in axes]
     if copies == 2:
-        differences[1] = numbers  # its sum is zero
+        differences[1] = values  # the sum is zero; any divisor will do
     return cells, differences
 
 
 def penalties(displacement: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
     """losses.jacobian_penalty, losses.smoothness and the fraction of cells with det J <= 0.
 
-    displacement: (N, ndim, *shape) in voxels, at least two along each axis. Three scalars; the last
-    has no gradient.
+    displacement: (N, ndim, *shape) in voxels, at least two along each axis. margin: determinant
+    below which a cell is penalised. Returns three scalars; the last has no gradient.
     """
     return Penalties.apply(displacement, margin)

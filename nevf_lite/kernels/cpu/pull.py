@@ -1,7 +1,7 @@
 """Linear interpolation with Numba, parallel over slabs of the image.
 
-torch's 3-D grid_sample runs on one thread for a single image, and builds an array of positions
-first. Here the position x + u(x) is made on the fly, and every core has a slab of x.
+torch's 3-D grid_sample runs on one thread for a single image, and needs an array of positions.
+These kernels compute each position x + u(x) when they read there, and every thread has a slab of x.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @numba.njit(inline="always", fastmath=True)
-def _corner(position, size, border):
+def _weights(position, size, border):
     """The two neighbours of one coordinate, their weights and the weights' slopes.
 
-    Outside the image a neighbour has weight zero, or with `border` the position is brought back to
-    the edge, where it stays: slope zero.
+    Outside the image a neighbour has weight zero. With `border` a position outside is clipped to
+    the edge, and its slopes are zero.
     """
     slope = ONE
     if border:
@@ -51,9 +51,9 @@ def _pull(first, last, image, field, border, out):
     for i in range(first, last):
         for j in range(h):
             for k in range(w):
-                a0, a1, wa0, wa1, _, _ = _corner(np.float32(i) + field[0, i, j, k], D, border)
-                b0, b1, wb0, wb1, _, _ = _corner(np.float32(j) + field[1, i, j, k], H, border)
-                c0, c1, wc0, wc1, _, _ = _corner(np.float32(k) + field[2, i, j, k], W, border)
+                a0, a1, wa0, wa1, _, _ = _weights(np.float32(i) + field[0, i, j, k], D, border)
+                b0, b1, wb0, wb1, _, _ = _weights(np.float32(j) + field[1, i, j, k], H, border)
+                c0, c1, wc0, wc1, _, _ = _weights(np.float32(k) + field[2, i, j, k], W, border)
                 for c in range(channels):
                     v = image[c]
                     out[c, i, j, k] = wa0 * (
@@ -66,16 +66,22 @@ def _pull(first, last, image, field, border, out):
 
 
 @numba.njit(nogil=True, fastmath=True, cache=True)
-def _pull_backward(first, last, image, field, border, gradient, to_image, scatter, field_gradient):
-    """Adjoint of `_pull`: adds to scatter (C, D, H, W), fills slices of field_gradient."""
+def _pull_backward(
+    first, last, image, field, border, gradient, needs_image, grad_image, grad_field
+):
+    """Adjoint of `_pull` for slices first to last of gradient (C, d, h, w).
+
+    Adds to grad_image (C, D, H, W) if needs_image, and fills the slices of grad_field
+    (3, d, h, w).
+    """
     channels, D, H, W = image.shape
     _, d, h, w = field.shape
     for i in range(first, last):
         for j in range(h):
             for k in range(w):
-                a0, a1, wa0, wa1, da0, da1 = _corner(np.float32(i) + field[0, i, j, k], D, border)
-                b0, b1, wb0, wb1, db0, db1 = _corner(np.float32(j) + field[1, i, j, k], H, border)
-                c0, c1, wc0, wc1, dc0, dc1 = _corner(np.float32(k) + field[2, i, j, k], W, border)
+                a0, a1, wa0, wa1, da0, da1 = _weights(np.float32(i) + field[0, i, j, k], D, border)
+                b0, b1, wb0, wb1, db0, db1 = _weights(np.float32(j) + field[1, i, j, k], H, border)
+                c0, c1, wc0, wc1, dc0, dc1 = _weights(np.float32(k) + field[2, i, j, k], W, border)
                 ga, gb, gc = ZERO, ZERO, ZERO
                 for c in range(channels):
                     g = gradient[c, i, j, k]
@@ -92,19 +98,19 @@ def _pull_backward(first, last, image, field, border, gradient, to_image, scatte
                         wa0 * (wb0 * (dc0 * v000 + dc1 * v001) + wb1 * (dc0 * v010 + dc1 * v011))
                         + wa1 * (wb0 * (dc0 * v100 + dc1 * v101) + wb1 * (dc0 * v110 + dc1 * v111))
                     )
-                    if to_image:
-                        s = scatter[c]
-                        s[a0, b0, c0] += g * wa0 * wb0 * wc0
-                        s[a0, b0, c1] += g * wa0 * wb0 * wc1
-                        s[a0, b1, c0] += g * wa0 * wb1 * wc0
-                        s[a0, b1, c1] += g * wa0 * wb1 * wc1
-                        s[a1, b0, c0] += g * wa1 * wb0 * wc0
-                        s[a1, b0, c1] += g * wa1 * wb0 * wc1
-                        s[a1, b1, c0] += g * wa1 * wb1 * wc0
-                        s[a1, b1, c1] += g * wa1 * wb1 * wc1
-                field_gradient[0, i, j, k] = ga
-                field_gradient[1, i, j, k] = gb
-                field_gradient[2, i, j, k] = gc
+                    if needs_image:
+                        out = grad_image[c]
+                        out[a0, b0, c0] += g * wa0 * wb0 * wc0
+                        out[a0, b0, c1] += g * wa0 * wb0 * wc1
+                        out[a0, b1, c0] += g * wa0 * wb1 * wc0
+                        out[a0, b1, c1] += g * wa0 * wb1 * wc1
+                        out[a1, b0, c0] += g * wa1 * wb0 * wc0
+                        out[a1, b0, c1] += g * wa1 * wb0 * wc1
+                        out[a1, b1, c0] += g * wa1 * wb1 * wc0
+                        out[a1, b1, c1] += g * wa1 * wb1 * wc1
+                grad_field[0, i, j, k] = ga
+                grad_field[1, i, j, k] = gb
+                grad_field[2, i, j, k] = gc
 
 
 class Pull(torch.autograd.Function):
@@ -125,28 +131,35 @@ class Pull(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         image, displacement = ctx.saved_tensors
-        to_image = ctx.needs_input_grad[0]
-        image_gradient = torch.empty_like(image) if to_image else None
-        field_gradient = torch.empty_like(displacement)
+        needs_image = ctx.needs_input_grad[0]
+        grad_image = torch.empty_like(image) if needs_image else None
+        grad_displacement = torch.empty_like(displacement)
         for n in range(len(image)):
             volume, field = volumes(image[n].detach(), displacement[n].detach())
-            scatter = np.zeros(volume.shape if to_image else (1, 1, 1, 1), np.float32)
-            out = np.empty(field.shape, np.float32)
+            grad_volume = np.zeros(volume.shape if needs_image else (1, 1, 1, 1), np.float32)
+            grad_field = np.empty(field.shape, np.float32)
             g = gradient[n].contiguous().view(len(volume), *field.shape[1:]).numpy()
-            # Slabs thicker than two of them can reach never add to the same voxel when every other
-            # one is worked on at a time, and the order of additions, hence the last bit, does not
-            # depend on the number of threads.
+            # Slabs are thicker than twice the reach and every other slab runs at a time, so no two
+            # threads add to the same voxel. The order of additions, and with it the last bit, does
+            # not depend on the number of threads.
             reach = reach_of(field[0], len(volume[0]))
             slabs = slabs_of(field.shape[1:], reach)
             for half in (slabs[0::2], slabs[1::2]):
-                in_slabs(_pull_backward, half, volume, field, ctx.border, g, to_image, scatter, out)
+                in_slabs(
+                    _pull_backward, half,
+                    volume, field, ctx.border, g, needs_image, grad_volume, grad_field,
+                )  # fmt: skip
             axes = [0, 2] if displacement.shape[1] == 2 else [0, 1, 2]
-            field_gradient[n] = torch.from_numpy(out[axes]).view_as(displacement[n])
-            if to_image:
-                image_gradient[n] = torch.from_numpy(scatter).view_as(image[n])
-        return image_gradient, field_gradient, None
+            grad_displacement[n] = torch.from_numpy(grad_field[axes]).view_as(displacement[n])
+            if needs_image:
+                grad_image[n] = torch.from_numpy(grad_volume).view_as(image[n])
+        return grad_image, grad_displacement, None
 
 
 def pull(image: Tensor, displacement: Tensor, border: bool) -> Tensor:
-    """image(x + u(x)): (N, C, *shape) and (N, ndim, *grid) in voxels to (N, C, *grid)."""
+    """image(x + u(x)) by linear interpolation; outside the image zero, or the nearest edge.
+
+    image: (N, C, *shape). displacement: (N, ndim, *grid) in voxels. border: read the nearest edge
+    outside the image. Returns (N, C, *grid), the same bytes for any number of threads.
+    """
     return Pull.apply(image, displacement, border)

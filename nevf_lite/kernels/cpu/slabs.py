@@ -1,8 +1,8 @@
 """Threads over slabs of a volume, for every kernel on the CPU.
 
-The compiled code releases the interpreter's lock and plain Python threads carry the slabs, as many
-as torch has: Numba's own thread pools change the number of torch's threads, and two pools that wait
-by spinning on the same cores cost more than they bring.
+The compiled code releases the interpreter's lock, and Python threads run the slabs, as many as
+torch has. Numba's own thread pools are not used: they change the number of torch's threads, and two
+pools that spin while they wait on the same cores cost more time than they save.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import torch
 from numba.core import event
 from torch import Tensor
 
-#: Voxels that are worth a thread of their own.
+#: Voxels of a slab, enough to be worth a thread.
 SLAB_VOXELS = 20_000
 
-#: What the compiler may do to arithmetic: all of `fastmath` but to take for granted that nothing is
-#: infinite or not a number, since a loss that is must show.
-FAST = {"reassoc", "contract", "nsz", "arcp", "afn"}
+#: What the compiler may do to arithmetic: all of `fastmath` except to assume that no value is
+#: infinite or NaN, since a loss that is one must show it.
+FASTMATH = {"reassoc", "contract", "nsz", "arcp", "afn"}
 
 
 class _Announcement(event.Listener):
-    """Says once in a process that kernels are being compiled, which takes longer than most calls.
+    """Logs once in a process that kernels are being compiled, which takes longer than most calls.
 
-    What an earlier process compiled is read from disk and says nothing.
+    Reading from disk what an earlier process compiled is not logged.
     """
 
     def __init__(self) -> None:
-        self.made = False
+        self.logged = False
 
     def on_start(self, event) -> None:
-        if not self.made and event.data["dispatcher"].__module__.startswith(__package__):
-            self.made = True
+        if not self.logged and event.data["dispatcher"].__module__.startswith(__package__):
+            self.logged = True
             logging.getLogger(__package__).warning(
                 "compiling the fast kernels for this machine, once; later runs find them on disk"
             )
@@ -62,7 +62,7 @@ def in_slabs(function, slabs: list[tuple[int, int]], *arguments) -> None:
 
 
 def even_slabs(slices: int) -> list[tuple[int, int]]:
-    """One slab a thread: for work whose result does not depend on where the slabs meet."""
+    """One slab a thread, for results that do not depend on where the slabs meet."""
     count = min(torch.get_num_threads(), slices)
     edges = [slices * n // count for n in range(count + 1)]
     return list(itertools.pairwise(edges))
@@ -70,26 +70,30 @@ def even_slabs(slices: int) -> list[tuple[int, int]]:
 
 def slabs_of(shape: Sequence[int], reach: int = 0) -> list[tuple[int, int]]:
     """The slices of (d, h, w) in slabs thicker than twice `reach`, each worth a thread."""
-    slices, height, width = shape
-    height = max(math.ceil(SLAB_VOXELS / (height * width)), 2 * reach + 3)
-    return [(first, min(first + height, slices)) for first in range(0, slices, height)]
+    slices, rows, columns = shape
+    thickness = max(math.ceil(SLAB_VOXELS / (rows * columns)), 2 * reach + 3)
+    return [(first, min(first + thickness, slices)) for first in range(0, slices, thickness)]
 
 
 def reach_of(displacement: np.ndarray, slices: int) -> int:
-    """How many slices from its own one a voxel of (d, h, w) can read in an image of `slices`.
+    """How many slices away from its own slice a voxel can read.
 
-    Voxels beyond a smaller image read its edge; an infinite or undefined displacement reads
-    anywhere.
+    displacement: (d, h, w), along the first axis, in voxels. slices: of the image that is read.
+    Voxels beyond a smaller image read its edge. With an infinite displacement or NaN, any slice can
+    be read.
     """
-    far = float(np.abs(displacement).max())
-    longest = len(displacement) + slices
-    if not far < longest:
-        return longest
-    return max(math.ceil(far), len(displacement) - slices)
+    largest = float(np.abs(displacement).max())
+    limit = len(displacement) + slices
+    if not largest < limit:
+        return limit
+    return max(math.ceil(largest), len(displacement) - slices)
 
 
 def volumes(image: Tensor, field: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """One image and its field as (C, D, H, W) and (3, d, h, w); 2-D gets a middle axis of one."""
+    """One image and its field as (C, D, H, W) and (3, d, h, w); 2-D gets a middle axis of size 1.
+
+    image: (C, *shape). field: (ndim, *grid).
+    """
     if image.ndim == 3:
         image = image.unsqueeze(2)
         field = torch.stack([field[0], torch.zeros_like(field[0]), field[1]]).unsqueeze(2)

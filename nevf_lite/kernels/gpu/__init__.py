@@ -1,16 +1,16 @@
-"""The hot operations as Triton kernels for NVIDIA GPUs: the same names as in `kernels.cpu`.
+"""The operations as Triton kernels for NVIDIA GPUs, under the same names as in `kernels.cpu`.
 
-Imported only when asked for, since triton comes with torch's CUDA builds and not with its CPU ones.
-The tensors must be float32, on one device, and of shapes that belong together: compiled code checks
-no bounds, so the dispatcher does. On CPU tensors the kernels run where TRITON_INTERPRET=1 was set
-before triton was imported, thousands of times slower: for tests.
+The dispatcher imports this package only when it is needed, since triton comes with torch's CUDA
+builds and not with its CPU builds. The tensors must be float32, on one device, and of shapes that
+match: compiled code checks no bounds, so the dispatcher does. If TRITON_INTERPRET=1 was set before
+triton was imported, the kernels run on CPU tensors instead, thousands of times slower, for tests.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-from nevf_lite.kernels.gpu.lattice import place
+from nevf_lite.kernels.gpu.lattice import unravel
 from nevf_lite.kernels.gpu.local_ncc import local_ncc
 from nevf_lite.kernels.gpu.penalties import penalties
 from nevf_lite.kernels.gpu.pull import pull
@@ -21,13 +21,14 @@ __all__ = ["local_ncc", "penalties", "pull", "ready", "sine_layer", "squaring"]
 
 
 def ready(device: torch.device) -> bool:
-    """Whether the kernels run on tensors of that device, at the speed they are meant for.
+    """Whether the kernels run on tensors of this device.
 
-    Compiled, that is CUDA with tensor cores for float32 (Ampere, 2020, or later); interpreted, the
-    CPU. What counts is how triton was imported, not what the environment says now; imported before
-    the environment asked for the interpreter, its own functions are compiled and ours are not.
+    Compiled kernels run on CUDA devices with tensor cores for TF32 (Ampere, 2020, or later),
+    interpreted kernels on the CPU. TRITON_INTERPRET takes effect when a function is defined. If it
+    was set between the imports of triton and of this package, triton's functions are compiled and
+    this package's are interpreted, and the kernels run nowhere.
     """
-    compiled = {isinstance(function, triton.JITFunction) for function in (place, tl.zeros)}
+    compiled = {isinstance(function, triton.JITFunction) for function in (unravel, tl.zeros)}
     if compiled == {True}:
         return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return compiled == {False} and device.type == "cpu"

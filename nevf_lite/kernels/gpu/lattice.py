@@ -1,9 +1,9 @@
-"""What the Triton kernels share: places on a lattice, linear interpolation and its adjoint.
+"""Shared by the Triton kernels: voxel indices, linear interpolation, its adjoint, and launches.
 
-One program works on a block of voxels in the order of memory, so that neighbouring threads read and
-write neighbouring addresses along the last axis; images of a batch lie along the launch grid's
-second axis. 2-D is 3-D with a middle axis of one, whose neighbours are left out at compile time.
-Offsets within one volume are 32 bits, offsets of whole volumes 64.
+One program computes a block of voxels in memory order, so that neighbouring threads read and write
+neighbouring addresses along the last axis. The images of a batch are the launch grid's second axis.
+2-D is 3-D with a middle axis of size 1, whose neighbours are left out at compile time. Offsets
+within one volume have 32 bits, offsets of volumes 64.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Voxels that a 32-bit offset can reach, less a block that hangs over the end.
-MOST_VOXELS = 2**31 - 2**12
+#: Voxels that a 32-bit offset can reach, less a block that extends beyond the end.
+MAX_VOXELS = 2**31 - 2**12
 
 
-def box(grid: Sequence[int]) -> tuple[int, int, int]:
-    """The three sides of a 2-D or 3-D grid; ValueError where 32-bit offsets do not reach."""
-    if math.prod(grid) > MOST_VOXELS:
-        raise ValueError(f"grid: wanted at most {MOST_VOXELS} voxels, got {tuple(grid)}")
+def as_3d(grid: Sequence[int]) -> tuple[int, int, int]:
+    """(D, H, W) of a 2-D or 3-D grid; ValueError for more voxels than a 32-bit offset can reach."""
+    if math.prod(grid) > MAX_VOXELS:
+        raise ValueError(f"grid: wanted at most {MAX_VOXELS} voxels, got {tuple(grid)}")
     return (grid[0], 1, grid[1]) if len(grid) == 2 else tuple(grid)
 
 
@@ -35,8 +35,9 @@ def blocks(voxels: int, block: int) -> int:
 def launch(kernel, programs: tuple[int, ...], *arguments, **constants) -> None:
     """Run a kernel on the device of its first tensor, which need not be the current one.
 
-    An empty launch grid is no error, as an empty tensor is none in torch. Multiplications and
-    additions are fused, said here since triton's default for that changes with its version.
+    programs: the launch grid. An empty one does nothing, as torch does with an empty tensor.
+    Multiplications and additions are fused; this is explicit since triton's default differs between
+    versions.
     """
     if math.prod(programs) == 0:
         return
@@ -46,23 +47,23 @@ def launch(kernel, programs: tuple[int, ...], *arguments, **constants) -> None:
 
 
 @triton.jit
-def place(voxel, H, W):
-    """Index along each axis of voxels counted in the order of memory."""
+def unravel(voxel, H, W):
+    """Index along each axis of voxels numbered in memory order."""
     row = voxel // W
     return row // H, row % H, voxel % W
 
 
 @triton.jit
 def block_of_voxels(H, W, voxels, BLOCK: tl.constexpr):
-    """A program's image, its voxels, which of them exist, and their index along each axis."""
+    """A program's image, its voxels, the mask of those that exist, and their index on each axis."""
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    i, j, k = place(voxel, H, W)
+    i, j, k = unravel(voxel, H, W)
     return tl.program_id(1).to(tl.int64), voxel, voxel < voxels, i, j, k
 
 
 @triton.jit
 def position(field, voxel, voxels, i, j, k, mask, NDIM: tl.constexpr):
-    """x + u(x) at some voxels of one displacement (NDIM, voxels)."""
+    """x + u(x) at a block of voxels of one displacement (NDIM, voxels); i, j, k: their indices."""
     x = i + tl.load(field + voxel, mask=mask, other=0.0)
     y = j + tl.zeros_like(x)
     field += voxels
@@ -74,42 +75,42 @@ def position(field, voxel, voxels, i, j, k, mask, NDIM: tl.constexpr):
 
 
 @triton.jit
-def corner(at, size, BORDER: tl.constexpr):
+def _weights(coordinate, size, BORDER: tl.constexpr):
     """The two neighbours of one coordinate, their weights and the weights' slopes.
 
-    Outside the image a neighbour has weight zero, or with BORDER the position is brought back to
-    the edge, where it stays: slope zero. An infinite or undefined position must become an index
-    too, so positions end a little outside the image. What is not a number compares as false.
+    Outside the image a neighbour has weight zero. With BORDER a position outside is clipped to the
+    edge, and its slopes are zero. Without it positions are clipped a little outside the image, so
+    that infinity and NaN become valid indices too: a comparison with NaN is false.
     """
     if BORDER:
         first, last = 0.0, size - 1.0
-        slope = ((at > first) & (at < last)).to(tl.float32)
+        slope = ((coordinate > first) & (coordinate < last)).to(tl.float32)
     else:
         first, last = -2.0, size + 1.0
-        slope = tl.full(at.shape, 1.0, tl.float32)
-    at = tl.where(at > first, at, first)
-    at = tl.where(at < last, at, last)
-    floor = tl.floor(at)
+        slope = tl.full(coordinate.shape, 1.0, tl.float32)
+    coordinate = tl.where(coordinate > first, coordinate, first)
+    coordinate = tl.where(coordinate < last, coordinate, last)
+    floor = tl.floor(coordinate)
     low = floor.to(tl.int32)
     high = low + 1
-    low_there = ((low >= 0) & (low < size)).to(tl.float32)
-    high_there = ((high >= 0) & (high < size)).to(tl.float32)
-    part = at - floor
+    low_inside = ((low >= 0) & (low < size)).to(tl.float32)
+    high_inside = ((high >= 0) & (high < size)).to(tl.float32)
+    fraction = coordinate - floor
     low = tl.minimum(tl.maximum(low, 0), size - 1)
     high = tl.minimum(tl.maximum(high, 0), size - 1)
     return (
         low,
         high,
-        low_there * (1 - part),
-        high_there * part,
-        -low_there * slope,
-        high_there * slope,
+        low_inside * (1 - fraction),
+        high_inside * fraction,
+        -low_inside * slope,
+        high_inside * slope,
     )
 
 
 @triton.jit
 def _along_row(row, low, high, low_weight, high_weight, low_slope, high_slope, mask):
-    """Value and slope along the last axis; row: where in memory the row of each voxel begins."""
+    """Value and slope along the last axis; row: pointers to the first voxel of each row."""
     a = tl.load(row + low, mask=mask, other=0.0)
     b = tl.load(row + high, mask=mask, other=0.0)
     return low_weight * a + high_weight * b, low_slope * a + high_slope * b
@@ -117,15 +118,15 @@ def _along_row(row, low, high, low_weight, high_weight, low_slope, high_slope, m
 
 @triton.jit
 def interpolate(volume, x, y, z, D, H, W, mask, NDIM: tl.constexpr, BORDER: tl.constexpr):
-    """One channel (D, H, W) at positions: the value, and its slope along each of three axes.
+    """One channel (D, H, W) at positions x, y, z: the value, and its slope along each axis.
 
-    Called once a channel with the same positions; the compiler shares the corners between the
-    calls and drops the slopes where nobody uses them.
+    Callers call it for each channel with the same positions. The compiler computes the weights once
+    for all channels, and removes slopes that are not used.
     """
-    a0, a1, wa0, wa1, da0, da1 = corner(x, D, BORDER)
-    c0, c1, wc0, wc1, dc0, dc1 = corner(z, W, BORDER)
+    a0, a1, wa0, wa1, da0, da1 = _weights(x, D, BORDER)
+    c0, c1, wc0, wc1, dc0, dc1 = _weights(z, W, BORDER)
     if NDIM == 3:
-        b0, b1, wb0, wb1, db0, db1 = corner(y, H, BORDER)
+        b0, b1, wb0, wb1, db0, db1 = _weights(y, H, BORDER)
         near, far = volume + a0 * H * W, volume + a1 * H * W
         e00, f00 = _along_row(near + b0 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
         e01, f01 = _along_row(near + b1 * W, c0, c1, wc0, wc1, dc0, dc1, mask)
@@ -142,18 +143,18 @@ def interpolate(volume, x, y, z, D, H, W, mask, NDIM: tl.constexpr, BORDER: tl.c
 
 
 @triton.jit
-def _add(target, at, value, weight, mask):
-    """Add to memory; what weighs nothing lies outside, or on a neighbour, and need not travel."""
-    tl.atomic_add(target + at, value * weight, mask=mask & (weight != 0), sem="relaxed")
+def _add(target, offset, value, weight, mask):
+    """Atomic addition of value * weight; a weight of zero, as outside the image, writes nothing."""
+    tl.atomic_add(target + offset, value * weight, mask=mask & (weight != 0), sem="relaxed")
 
 
 @triton.jit
 def spread(target, value, x, y, z, D, H, W, mask, NDIM: tl.constexpr, BORDER: tl.constexpr):
     """Adjoint of `interpolate`'s value: adds to one channel (D, H, W) by atomic additions."""
-    a0, a1, wa0, wa1, _, _ = corner(x, D, BORDER)
-    c0, c1, wc0, wc1, _, _ = corner(z, W, BORDER)
+    a0, a1, wa0, wa1, _, _ = _weights(x, D, BORDER)
+    c0, c1, wc0, wc1, _, _ = _weights(z, W, BORDER)
     if NDIM == 3:
-        b0, b1, wb0, wb1, _, _ = corner(y, H, BORDER)
+        b0, b1, wb0, wb1, _, _ = _weights(y, H, BORDER)
         _add(target, (a0 * H + b0) * W + c0, value, wa0 * wb0 * wc0, mask)
         _add(target, (a0 * H + b0) * W + c1, value, wa0 * wb0 * wc1, mask)
         _add(target, (a0 * H + b1) * W + c0, value, wa0 * wb1 * wc0, mask)

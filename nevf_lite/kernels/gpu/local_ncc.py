@@ -1,9 +1,9 @@
-"""Local correlation on the GPU: window sums axis by axis, everything between them fused.
+"""Local correlation on the GPU: window sums axis by axis, fused with the arithmetic between them.
 
-Each pass sums three fields at once, one axis, by reading the window's voxels directly. A running
-sum would read two instead of nine, but walks a line one voxel after the other and gathers rounding
-errors as it goes; the nine lie in cache, and the passes are bound by what they write. The three
-sums of an image lie together, (N C, 3, voxels).
+Each pass sums three fields at once along one axis, by reading all voxels of the window. A running
+sum would read two voxels instead of nine, but it is sequential along a line and accumulates
+rounding errors. The nine voxels are in cache, and the time of a pass is that of its writes. The
+three sums of an image are adjacent: (N C, 3, voxels).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels.gpu.lattice import blocks, box, launch
+from nevf_lite.kernels.gpu.lattice import as_3d, blocks, launch
 
 BLOCK = 512
 EPSILON = 1e-5
@@ -24,30 +24,30 @@ EPSILON = 1e-5
 
 @triton.jit
 def _window(
-    source, voxel, at, side, stride, voxels, mask, WINDOW: tl.constexpr, BLOCK: tl.constexpr
+    source, voxel, index, side, stride, voxels, mask, WINDOW: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Sums of the three fields of one image over a window along one axis, zeros outside.
 
-    at: each voxel's index along the axis, of length `side`; stride: voxels between neighbours.
+    index: each voxel's index along the axis, of length `side`. stride: voxels between neighbours.
     """
     a = tl.zeros([BLOCK], tl.float32)
     b = tl.zeros([BLOCK], tl.float32)
     c = tl.zeros([BLOCK], tl.float32)
     for tap in range(WINDOW):
-        off = tap - WINDOW // 2
-        there = mask & (at + off >= 0) & (at + off < side)
-        here = source + (voxel + off * stride)
-        a += tl.load(here, mask=there, other=0.0)
-        here += voxels
-        b += tl.load(here, mask=there, other=0.0)
-        here += voxels
-        c += tl.load(here, mask=there, other=0.0)
+        offset = tap - WINDOW // 2
+        inside = mask & (index + offset >= 0) & (index + offset < side)
+        neighbour = source + (voxel + offset * stride)
+        a += tl.load(neighbour, mask=inside, other=0.0)
+        neighbour += voxels
+        b += tl.load(neighbour, mask=inside, other=0.0)
+        neighbour += voxels
+        c += tl.load(neighbour, mask=inside, other=0.0)
     return a, b, c
 
 
 @triton.jit
 def _store(target, voxel, voxels, a, b, c, mask):
-    """The three fields of one image."""
+    """Writes a block of the three fields of one image."""
     tl.store(target + voxel, a, mask=mask)
     target += voxels
     tl.store(target + voxel, b, mask=mask)
@@ -57,7 +57,10 @@ def _store(target, voxel, voxels, a, b, c, mask):
 
 @triton.jit
 def _products(warped, fixed, sums, W, voxels, WINDOW: tl.constexpr, BLOCK: tl.constexpr):
-    """First pass: m, m^2 and m f of each image, summed along the last axis."""
+    """First pass: m, m^2 and m f of each image, summed along the last axis.
+
+    m: the warped image, f: the fixed one, (images, voxels); sums: (images, 3, voxels).
+    """
     image = tl.program_id(1).to(tl.int64)
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = voxel < voxels
@@ -67,23 +70,23 @@ def _products(warped, fixed, sums, W, voxels, WINDOW: tl.constexpr, BLOCK: tl.co
     b = tl.zeros([BLOCK], tl.float32)
     c = tl.zeros([BLOCK], tl.float32)
     for tap in range(WINDOW):
-        off = tap - WINDOW // 2
-        there = mask & (voxel % W + off >= 0) & (voxel % W + off < W)
-        m = tl.load(warped + (voxel + off), mask=there, other=0.0)
+        offset = tap - WINDOW // 2
+        inside = mask & (voxel % W + offset >= 0) & (voxel % W + offset < W)
+        m = tl.load(warped + (voxel + offset), mask=inside, other=0.0)
         a += m
         b += m * m
-        c += m * tl.load(fixed + (voxel + off), mask=there, other=0.0)
+        c += m * tl.load(fixed + (voxel + offset), mask=inside, other=0.0)
     _store(sums + image * 3 * voxels, voxel, voxels, a, b, c, mask)
 
 
 @triton.jit
 def _sums(source, target, side, stride, voxels, WINDOW: tl.constexpr, BLOCK: tl.constexpr):
-    """A pass between: the three fields of each image, summed along one axis."""
+    """A middle pass: the three fields of each image, summed along one axis."""
     start = tl.program_id(1).to(tl.int64) * 3 * voxels
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = voxel < voxels
-    at = voxel // stride % side
-    a, b, c = _window(source + start, voxel, at, side, stride, voxels, mask, WINDOW, BLOCK)
+    index = voxel // stride % side
+    a, b, c = _window(source + start, voxel, index, side, stride, voxels, mask, WINDOW, BLOCK)
     _store(target + start, voxel, voxels, a, b, c, mask)
 
 
@@ -92,9 +95,10 @@ def _correlation(
     source, fixed_sum, fixed_variance, totals, partials, D, stride, voxels, per_window, epsilon,
     PARTIALS: tl.constexpr, WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Last pass, along the first axis: squared correlations, added up by block in totals.
+    """Last pass, along the first axis: each block's sum of squared correlations, in totals.
 
-    With PARTIALS also their derivatives with respect to the sums of m, m^2 and m f.
+    With PARTIALS also their derivatives by the sums of m, m^2 and m f, in partials (images, 3,
+    voxels).
     """
     image = tl.program_id(1).to(tl.int64)
     block = tl.program_id(0)
@@ -108,15 +112,15 @@ def _correlation(
     f_variance = tl.load(fixed_variance + image * voxels + voxel, mask=mask, other=0.0)
     cross = products - f_sum * total / per_window
     variance = squares - total * total / per_window
-    below = variance < 0  # by rounding only; the clamp stops the gradient there
-    denominator = f_variance * tl.where(below, 0.0, variance) + epsilon
+    negative = variance < 0  # by rounding only; clamped to 0, with gradient 0
+    denominator = f_variance * tl.where(negative, 0.0, variance) + epsilon
     ratio = cross / denominator
     tl.store(
         totals + image * tl.num_programs(0) + block,
         tl.sum(tl.where(mask, cross * ratio, 0.0), axis=0),
     )
     if PARTIALS:
-        by_squares = tl.where(below, 0.0, -ratio * ratio * f_variance)
+        by_squares = tl.where(negative, 0.0, -ratio * ratio * f_variance)
         by_total = -2 * (ratio * f_sum + by_squares * total) / per_window
         _store(partials + start, voxel, voxels, by_total, by_squares, 2 * ratio, mask)
 
@@ -126,7 +130,10 @@ def _to_warped(
     source, warped, fixed, factor, out, W, voxels, scale,
     WINDOW: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Last pass of the adjoint, along the last axis: from sums of the derivatives to m's."""
+    """Last pass of the adjoint, along the last axis: sums of the partials to the gradient by m.
+
+    factor: the gradient by the mean, one value. scale: 1 / number of values in the mean.
+    """
     image = tl.program_id(1).to(tl.int64)
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = voxel < voxels
@@ -144,7 +151,7 @@ def _summed(source: Tensor, shape: tuple[int, int, int], axes: tuple[int, ...], 
     voxels = source.shape[2]
     for axis in axes:
         if shape[axis] == 1:
-            continue  # the middle axis of 2-D
+            continue  # the middle axis in 2-D
         target = torch.empty_like(source)
         stride = math.prod(shape[axis + 1 :])
         launch(
@@ -156,7 +163,7 @@ def _summed(source: Tensor, shape: tuple[int, int, int], axes: tuple[int, ...], 
 
 
 class LocalNCC(torch.autograd.Function):
-    """The mean of the squared local correlations; see `local_ncc`."""
+    """The mean squared local correlation; see `local_ncc`."""
 
     @staticmethod
     def forward(
@@ -164,7 +171,7 @@ class LocalNCC(torch.autograd.Function):
     ) -> Tensor:
         warped, fixed = warped.contiguous(), fixed.contiguous()
         grid = warped.shape[2:]
-        shape, voxels = box(grid), math.prod(grid)
+        shape, voxels = as_3d(grid), math.prod(grid)
         images = warped.shape[0] * warped.shape[1]
         programs = blocks(voxels, BLOCK), images
         sums = warped.new_empty(images, 3, voxels)
@@ -173,17 +180,17 @@ class LocalNCC(torch.autograd.Function):
             warped, fixed, sums, shape[2], voxels, WINDOW=window, BLOCK=BLOCK,
         )  # fmt: skip
         sums = _summed(sums, shape, (1,), window)
-        needed = ctx.needs_input_grad[0]
+        needs_gradient = ctx.needs_input_grad[0]
         totals = warped.new_empty(images, programs[0])
-        partials = torch.empty_like(sums) if needed else sums
+        partials = torch.empty_like(sums) if needs_gradient else sums
         launch(
             _correlation, programs,
             sums, fixed_sum.contiguous(), fixed_variance.contiguous(), totals, partials,
             shape[0], shape[1] * shape[2], voxels, float(window ** len(grid)), EPSILON,
-            PARTIALS=needed, WINDOW=window, BLOCK=BLOCK,
+            PARTIALS=needs_gradient, WINDOW=window, BLOCK=BLOCK,
         )  # fmt: skip
         ctx.window = window
-        if needed:
+        if needs_gradient:
             ctx.save_for_backward(warped, fixed, partials)
         return totals.sum() / warped.numel()
 
@@ -191,7 +198,7 @@ class LocalNCC(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor):
         warped, fixed, partials = ctx.saved_tensors
-        shape = box(warped.shape[2:])
+        shape = as_3d(warped.shape[2:])
         images, _, voxels = partials.shape
         sums = _summed(partials, shape, (0, 1), ctx.window)
         out = torch.empty_like(warped)
@@ -208,9 +215,9 @@ def local_ncc(
 ) -> Tensor:
     """Mean over all voxels of cross^2 / (fixed_variance * variance + 1e-5), as losses.LocalNCC.
 
-    All (N, C, *shape). fixed_sum: sums of the fixed image over windows of `window` voxels an axis,
-    zeros outside; fixed_variance: sum of squares - fixed_sum^2 / count, count = window^ndim
-    everywhere. window: odd. Returns a scalar; its gradient goes to `warped` alone. The same bytes
-    at every run.
+    All (N, C, *shape). fixed_sum: window sums of the fixed image, zeros outside. fixed_variance:
+    window sums of squares - fixed_sum^2 / count, count = window^ndim everywhere. window: voxels
+    along each side, odd. Returns a scalar, the same bytes at every run; only `warped` gets a
+    gradient.
     """
     return LocalNCC.apply(warped, fixed, fixed_sum, fixed_variance, window)

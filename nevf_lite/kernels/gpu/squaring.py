@@ -1,9 +1,9 @@
 """Scaling and squaring on the GPU: all squarings as one operation.
 
-Components stay planar, as torch has them. Packed four to a voxel each corner would be one load of
-16 bytes, but a warp of those is as many transactions as its four planar loads, and a smooth
-deformation lets neighbouring threads share cache lines either way; the packed field is a third
-larger, and its atomic additions are by component all the same.
+Components stay planar, as in torch. Packed as four floats a voxel, each neighbour would be a single
+load of 16 bytes, but a warp of threads needs as many memory transactions for it as for planar
+loads. For a smooth deformation neighbouring threads share cache lines in either layout. The packed
+field is a third larger, and its atomic additions are still one for each component.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nevf_lite.kernels.gpu.lattice import (
+    as_3d,
     block_of_voxels,
     blocks,
-    box,
     interpolate,
     launch,
     position,
@@ -31,56 +31,56 @@ BLOCK = 128
 
 @triton.jit
 def _square(field, out, D, H, W, voxels, NDIM: tl.constexpr, BLOCK: tl.constexpr):
-    """field (N, NDIM, D, H, W) -> u(x) + u(x + u(x)), the field continued by its edges."""
+    """field u (N, NDIM, D, H, W) -> out, u(x) + u(x + u(x)); outside the volume u is its edge."""
     n, voxel, mask, i, j, k = block_of_voxels(H, W, voxels, BLOCK)
     field += n * NDIM * voxels
     out += n * NDIM * voxels
     x, y, z = position(field, voxel, voxels, i, j, k, mask, NDIM)
     for _component in tl.static_range(NDIM):
-        here = tl.load(field + voxel, mask=mask, other=0.0)
-        there, _gx, _gy, _gz = interpolate(field, x, y, z, D, H, W, mask, NDIM, True)
-        tl.store(out + voxel, here + there, mask=mask)
+        u = tl.load(field + voxel, mask=mask, other=0.0)
+        displaced, _gx, _gy, _gz = interpolate(field, x, y, z, D, H, W, mask, NDIM, True)
+        tl.store(out + voxel, u + displaced, mask=mask)
         field += voxels
         out += voxels
 
 
 @triton.jit
 def _square_backward(
-    field, gradient, to_field, D, H, W, voxels, NDIM: tl.constexpr, BLOCK: tl.constexpr
+    field, gradient, grad_field, D, H, W, voxels, NDIM: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Adjoint of `_square`: adds g + (grad u)^T g, and g to where u was read, to to_field."""
+    """Adjoint of `_square`: adds to grad_field g + (grad u)^T g, and g at the voxels it read."""
     n, voxel, mask, i, j, k = block_of_voxels(H, W, voxels, BLOCK)
     field += n * NDIM * voxels
     gradient += n * NDIM * voxels
-    to_field += n * NDIM * voxels
+    grad_field += n * NDIM * voxels
     x, y, z = position(field, voxel, voxels, i, j, k, mask, NDIM)
-    target = to_field
-    to_x = tl.zeros([BLOCK], tl.float32)
-    to_y = tl.zeros([BLOCK], tl.float32)
-    to_z = tl.zeros([BLOCK], tl.float32)
+    target = grad_field
+    grad_x = tl.zeros([BLOCK], tl.float32)
+    grad_y = tl.zeros([BLOCK], tl.float32)
+    grad_z = tl.zeros([BLOCK], tl.float32)
     for c in tl.static_range(NDIM):
         g = tl.load(gradient + voxel, mask=mask, other=0.0)
         _value, gx, gy, gz = interpolate(field, x, y, z, D, H, W, mask, NDIM, True)
-        to_x += g * gx
-        to_y += g * gy
-        to_z += g * gz
-        # g itself goes to the component it came from: x, (y,) z
+        grad_x += g * gx
+        grad_y += g * gy
+        grad_z += g * gz
+        # the term g of u(x) itself, in the same component
         if c == 0:
-            to_x += g
+            grad_x += g
         elif c == NDIM - 1:
-            to_z += g
+            grad_z += g
         else:
-            to_y += g
+            grad_y += g
         spread(target, g, x, y, z, D, H, W, mask, NDIM, True)
         field += voxels
         gradient += voxels
         target += voxels
-    tl.atomic_add(to_field + voxel, to_x, mask=mask, sem="relaxed")
-    to_field += voxels
+    tl.atomic_add(grad_field + voxel, grad_x, mask=mask, sem="relaxed")
+    grad_field += voxels
     if NDIM == 3:
-        tl.atomic_add(to_field + voxel, to_y, mask=mask, sem="relaxed")
-        to_field += voxels
-    tl.atomic_add(to_field + voxel, to_z, mask=mask, sem="relaxed")
+        tl.atomic_add(grad_field + voxel, grad_y, mask=mask, sem="relaxed")
+        grad_field += voxels
+    tl.atomic_add(grad_field + voxel, grad_z, mask=mask, sem="relaxed")
 
 
 def _squared(field: Tensor) -> Tensor:
@@ -88,17 +88,17 @@ def _squared(field: Tensor) -> Tensor:
     out = torch.empty_like(field)
     ndim, voxels = field.shape[1], math.prod(field.shape[2:])
     programs = blocks(voxels, BLOCK), len(field)
-    launch(_square, programs, field, out, *box(field.shape[2:]), voxels, NDIM=ndim, BLOCK=BLOCK)
+    launch(_square, programs, field, out, *as_3d(field.shape[2:]), voxels, NDIM=ndim, BLOCK=BLOCK)
     return out
 
 
 def _squared_backward(field: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient with respect to `field` from the one with respect to `_squared(field)`."""
+    """The gradient by `field` from the gradient by `_squared(field)`; all (N, ndim, *shape)."""
     out = torch.zeros_like(field)
     ndim, voxels = field.shape[1], math.prod(field.shape[2:])
     launch(
         _square_backward, (blocks(voxels, BLOCK), len(field)),
-        field, gradient, out, *box(field.shape[2:]), voxels, NDIM=ndim, BLOCK=BLOCK,
+        field, gradient, out, *as_3d(field.shape[2:]), voxels, NDIM=ndim, BLOCK=BLOCK,
     )  # fmt: skip
     return out
 
@@ -106,8 +106,9 @@ def _squared_backward(field: Tensor, gradient: Tensor) -> Tensor:
 def _recomputed_backward(field: Tensor, steps: int, gradient: Tensor) -> Tensor:
     """Backward through `steps` squarings of `field` with nothing stored.
 
-    First the later half, from a field computed for it and then forgotten, then the earlier half:
-    log2(steps) fields at a time instead of `steps`, for steps / 2 * log2(steps) more squarings.
+    The later half comes first, from a field that is recomputed and then freed, and the earlier half
+    second. This holds log2(steps) fields at a time instead of `steps`, for steps / 2 * log2(steps)
+    more squarings.
     """
     if steps == 0:
         return gradient
@@ -122,7 +123,10 @@ def _recomputed_backward(field: Tensor, steps: int, gradient: Tensor) -> Tensor:
 
 
 class Squaring(torch.autograd.Function):
-    """velocity (N, ndim, *shape) -> displacement of exp(v), keeping the fields between or not."""
+    """velocity (N, ndim, *shape) -> displacement of exp(v), the same shape.
+
+    recompute: store no field for the backward pass.
+    """
 
     @staticmethod
     def forward(ctx, velocity: Tensor, steps: int, recompute: bool) -> Tensor:
@@ -133,7 +137,7 @@ class Squaring(torch.autograd.Function):
             squared = _squared(fields[-1])
             fields = [*fields, squared] if keep else [squared]
         out = fields.pop()
-        # velocity is somebody's already: to keep it costs nothing
+        # the caller holds velocity, so saving it takes no memory
         ctx.save_for_backward(*(fields if keep else [velocity]))
         return out
 
@@ -153,8 +157,9 @@ class Squaring(torch.autograd.Function):
 def squaring(velocity: Tensor, steps: int, recompute: bool = False) -> Tensor:
     """The displacement of exp(v) by scaling and squaring; both (N, ndim, *shape), in voxels.
 
-    steps: squarings. recompute: keep no field between forward and backward; backward holds three
-    to four at a time instead of seven for seven steps, and squares nine times more. The gradient is
-    a sum of atomic additions, whose order is not fixed: its last bits differ from run to run.
+    steps: number of squarings. recompute: store no field for the backward pass. For seven steps
+    backward then holds three to four fields at a time instead of seven, and squares nine more
+    times. The gradient is a sum of atomic additions in no fixed order, so its last bits differ from
+    run to run.
     """
     return Squaring.apply(velocity, steps, recompute)

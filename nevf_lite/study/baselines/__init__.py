@@ -1,9 +1,9 @@
-"""The registration tools of the field behind one call, each an optional extra.
+"""Other registration tools behind one call, each an optional extra.
 
-Every one is a function `(fixed, moving, *, spacing=None, threads=1, seed=0, **options)` of two
-nibabel images, skull-stripped, roughly in [0, 1] and already affinely aligned in the world. spacing
-is the mm of the grid to work at (None: each image's own). It returns a `Transform` from fixed to
-moving in RAS mm between the two images as given, so that one evaluation serves all.
+Each is a function `(fixed, moving, *, spacing=None, threads=1, seed=0, **options)` of two nibabel
+images: skull-stripped, intensities roughly in [0, 1], affinely aligned in world coordinates.
+spacing is that of the working grid in mm (None: that of each image). It returns a `Transform` from
+fixed to moving in RAS mm between the original images, so that all tools are evaluated alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nevf_lite.study.baselines.dipy_syn import dipy_syn
 from nevf_lite.study.baselines.greedy import greedy
 from nevf_lite.study.baselines.niftyreg import niftyreg
 from nevf_lite.study.baselines.syn import syn
-from nevf_lite.transform import Transform
+from nevf_lite.transforms.transform import Transform
 
 __all__ = ["BASELINES", "demons", "dipy_syn", "greedy", "niftyreg", "syn"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nevf_lite.io import read_displacement
-from nevf_lite.study.baselines.bench import bench, counts, need
-from nevf_lite.transform import Transform
+from nevf_lite.scans.io import read_displacement
+from nevf_lite.study.baselines.workspace import check_iterations, require, workspace
+from nevf_lite.transforms.transform import Transform
 
 
 def demons(
@@ -24,23 +24,24 @@ def demons(
 ) -> Transform:
     """Register with `DiffeomorphicDemonsRegistrationFilter`, which compares raw intensities.
 
-    fixed, moving, spacing: see the package. iterations: a level, coarse to fine; each level halves
-    the voxels of the one before. sigma, update_sigma: of the Gaussians that smooth the displacement
-    and each update, voxels of the level; 0 for none. step_length: the longest vector of an update,
-    voxels. match: bring the histogram of the moving image to the fixed one's first, without which
-    two scanners' greys do not compare. seed: nothing is drawn; accepted and not used.
+    fixed, moving, spacing: see the package. iterations: per level, coarse to fine; each level
+    halves the voxel size of the one before. sigma, update_sigma: of the Gaussians that smooth the
+    displacement and each update, voxels of the level; 0 for none. step_length: length of the
+    longest vector of an update, voxels. match: match the histogram of the moving image to that of
+    the fixed one first, because intensities of two scanners are not comparable. seed: not used, no
+    random numbers are drawn.
     Raises ValueError if SimpleITK fails.
     """
-    need("demons", "SimpleITK")
-    steps = counts("iterations", iterations)
-    with bench("demons", fixed, moving, spacing, threads) as here:
-        here.work(
+    require("demons", "SimpleITK")
+    iterations = check_iterations(iterations)
+    with workspace("demons", fixed, moving, spacing, threads) as ws:
+        ws.run_worker(
             "demons",
-            iterations=steps,
+            iterations=iterations,
             sigma=sigma,
             update_sigma=update_sigma,
             step_length=step_length,
             match=match,
             threads=threads,
         )
-        return here.transform(read_displacement(here.folder / "warp.nii.gz")[0])
+        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nevf_lite.study.baselines.bench import bench, counts, need
-from nevf_lite.transform import Transform
+from nevf_lite.study.baselines.workspace import check_iterations, require, workspace
+from nevf_lite.transforms.transform import Transform
 
 
 def dipy_syn(
@@ -25,21 +25,21 @@ def dipy_syn(
 ) -> Transform:
     """Register with `SymmetricDiffeomorphicRegistration` and `CCMetric`.
 
-    fixed, moving, spacing: see the package. iterations: a level, coarse to fine. radius: of the
+    fixed, moving, spacing: see the package. iterations: per level, coarse to fine. radius: of the
     window of the correlation, voxels. sigma: of the Gaussian that smooths each update, voxels.
-    step_length: the longest vector of an update. inverse_iterations: to invert the fields. All
-    defaults are DIPY's own. seed: nothing is drawn; accepted and not used.
+    step_length: length of the longest vector of an update. inverse_iterations: for the inversion of
+    the fields. All defaults are those of DIPY. seed: not used, no random numbers are drawn.
     Raises ValueError if dipy is missing or fails.
     """
-    need("dipy", "dipy")
-    steps = counts("iterations", iterations)
-    with bench("dipy", fixed, moving, spacing, threads) as here:
-        here.work(
+    require("dipy", "dipy")
+    iterations = check_iterations(iterations)
+    with workspace("dipy", fixed, moving, spacing, threads) as ws:
+        ws.run_worker(
             "dipy",
-            iterations=steps,
+            iterations=iterations,
             radius=radius,
             sigma=sigma,
             step_length=step_length,
             inverse_iterations=inverse_iterations,
         )
-        return here.transform(np.load(here.folder / "displacement.npy"))
+        return ws.transform(np.load(ws.folder / "displacement.npy"))

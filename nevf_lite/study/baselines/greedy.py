@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nevf_lite.io import read_displacement
-from nevf_lite.study.baselines.bench import bench, counts, need
-from nevf_lite.transform import Transform
+from nevf_lite.scans.io import read_displacement
+from nevf_lite.study.baselines.workspace import check_iterations, require, workspace
+from nevf_lite.transforms.transform import Transform
 
 
 def greedy(
@@ -24,22 +24,23 @@ def greedy(
 ) -> Transform:
     """Register with picsl_greedy in deformable mode.
 
-    fixed, moving, spacing: see the package. iterations (-n): a level, coarse to fine. metric (-m):
-    "NCC 2x2x2" (radius in voxels), "SSD", "MI" or "NMI". sigmas (-s): of the Gaussians that smooth
-    each update and the whole field, voxels. step (-e): of the update. velocity (-sv): a stationary
-    velocity field, which folds less, instead of greedy updates. seed: of the faint noise that
-    greedy adds to images for NCC. The defaults were the best known on brains of the `train` split.
+    fixed, moving, spacing: see the package. iterations: per level, coarse to fine (-n). metric:
+    "NCC 2x2x2" (radius in voxels), "SSD", "MI" or "NMI" (-m). sigmas: of the Gaussians that smooth
+    each update and the displacement, voxels (-s). step: of the update (-e). velocity: estimate a
+    stationary velocity field, which folds less, instead of a displacement (-sv). seed: of the weak
+    noise that greedy adds to images for NCC. The defaults were tuned on brains of the `train`
+    split.
     Raises ValueError if picsl_greedy is missing or fails.
     """
-    need("greedy", "picsl_greedy")
-    steps = "x".join(map(str, counts("iterations", iterations)))
-    words = [
-        f"-i fixed.nii moving.nii -o warp.nii.gz -m {metric} -n {steps}",
+    require("greedy", "picsl_greedy")
+    per_level = "x".join(map(str, check_iterations(iterations)))
+    arguments = [
+        f"-i fixed.nii moving.nii -o warp.nii.gz -m {metric} -n {per_level}",
         f"-s {sigmas[0]:g}vox {sigmas[1]:g}vox -e {step:g}",
         "-sv" if velocity else "",
-        # -wp 0: the field in full, not rounded to a tenth of a voxel; a seed of 0 is the clock
+        # -wp 0: do not round the field to a tenth of a voxel; seed 0 would be the clock
         f"-wp 0 -threads {threads} -seed {seed + 1}",
     ]
-    with bench("greedy", fixed, moving, spacing, threads) as here:
-        here.work("greedy", command=" ".join(filter(None, words)))
-        return here.transform(read_displacement(here.folder / "warp.nii.gz")[0])
+    with workspace("greedy", fixed, moving, spacing, threads) as ws:
+        ws.run_worker("greedy", command=" ".join(filter(None, arguments)))
+        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])

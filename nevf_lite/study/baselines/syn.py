@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nevf_lite.io import read_displacement
-from nevf_lite.study.baselines.bench import bench, counts, need
-from nevf_lite.transform import Transform
+from nevf_lite.scans.io import read_displacement
+from nevf_lite.study.baselines.workspace import check_iterations, require, workspace
+from nevf_lite.transforms.transform import Transform
 
 
 def syn(
@@ -24,24 +24,23 @@ def syn(
 ) -> Transform:
     """Register with antspyx, `SyNOnly` from the identity, local cross-correlation.
 
-    fixed, moving, spacing: see the package. iterations: a level, coarse to fine; levels shrink by
-    4, 2, 1 and smooth by 2, 1, 0 voxels, as antspyx chooses. The paper's are (40, 20, 0),
+    fixed, moving, spacing: see the package. iterations: per level, coarse to fine; antspyx shrinks
+    the levels by 4, 2, 1 and smooths them by 2, 1, 0 voxels. The paper has (40, 20, 0),
     (80, 60, 40) and (160, 120, 80). radius: of the window of the correlation, voxels.
-    gradient_step, flow_sigma, total_sigma: antspyx's own defaults. threads: of ITK, which a process
-    reads once; the tool has a process of its own, so it holds even if ITK is loaded in ours. seed:
-    handed to ANTs; the dense correlation draws nothing, and on one thread runs are alike.
+    gradient_step, flow_sigma, total_sigma: the defaults of antspyx. threads: of ITK. seed: passed
+    to ANTs; the dense correlation draws no random numbers, and runs on one thread are identical.
     Raises ValueError if antspyx is missing or fails.
     """
-    need("syn", "ants")
-    steps = counts("iterations", iterations)
-    with bench("syn", fixed, moving, spacing, threads) as here:
-        here.work(
+    require("syn", "ants")
+    iterations = check_iterations(iterations)
+    with workspace("syn", fixed, moving, spacing, threads) as ws:
+        ws.run_worker(
             "syn",
-            iterations=steps,
+            iterations=iterations,
             radius=radius,
             gradient_step=gradient_step,
             flow_sigma=flow_sigma,
             total_sigma=total_sigma,
-            seed=seed + 1,  # to ANTs 0 means: by the clock
+            seed=seed + 1,  # ANTs takes 0 as: seed from the clock
         )
-        return here.transform(read_displacement(here.folder / "warp.nii.gz")[0])
+        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])

@@ -1,8 +1,8 @@
-"""The child's side of the baselines: `python -P worker.py JOB OPTIONS`, in the folder of a bench.
+"""The child process of a baseline: `python -P worker.py FUNCTION OPTIONS`, in a workspace.
 
-It reads `fixed.nii` and `moving.nii`, leaves its result beside them, and imports nothing of ours:
-it starts in the time its own library needs. OPTIONS is a JSON object, the arguments of a function
-below; the job "exec" becomes another program instead, whose command follows.
+It reads `fixed.nii` and `moving.nii` and writes its result to the same folder. It does not import
+`nevf_lite`, to start fast. OPTIONS is a JSON object with the arguments of a function below. With
+`exec COMMAND...` the process becomes that program instead.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import sys
 
 
 def die_with_parent() -> None:
-    """A study that is killed must not leave its tools running; Linux only, kept through exec."""
+    """Have this process killed when its parent dies, also after exec; only on Linux."""
     if sys.platform == "linux":
         import ctypes
         import signal
 
-        set_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+        pr_set_pdeathsig = 1  # from <linux/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def syn(iterations, radius, gradient_step, flow_sigma, total_sigma, seed) -> None:
-    """Leaves `warp.nii.gz` and ANTs' own `warped.nii.gz`."""
+    """Write `warp.nii.gz` and `warped.nii.gz` with ANTs."""
     import ants
 
-    found = ants.registration(
+    result = ants.registration(
         fixed=ants.image_read("fixed.nii"),
         moving=ants.image_read("moving.nii"),
         type_of_transform="SyNOnly",
@@ -40,13 +40,13 @@ def syn(iterations, radius, gradient_step, flow_sigma, total_sigma, seed) -> Non
         random_seed=seed,
         outprefix=os.path.join(os.getcwd(), "syn"),
     )
-    (warp,) = (path for path in found["fwdtransforms"] if path.endswith("Warp.nii.gz"))
+    (warp,) = (path for path in result["fwdtransforms"] if path.endswith("Warp.nii.gz"))
     os.replace(warp, "warp.nii.gz")
-    ants.image_write(found["warpedmovout"], "warped.nii.gz")
+    ants.image_write(result["warpedmovout"], "warped.nii.gz")
 
 
 def dipy(iterations, radius, sigma, step_length, inverse_iterations) -> None:
-    """Leaves `displacement.npy`, (*shape, 3), RAS mm, and DIPY's own `warped.npy`."""
+    """Write `displacement.npy`, (*shape, 3), RAS mm, and `warped.npy` with DIPY."""
     import nibabel as nib
     import numpy as np
     from dipy.align.imwarp import SymmetricDiffeomorphicRegistration
@@ -60,21 +60,21 @@ def dipy(iterations, radius, sigma, step_length, inverse_iterations) -> None:
         step_length=step_length,
         inv_iter=inverse_iterations,
     )
-    found = registration.optimize(
+    mapping = registration.optimize(
         *volumes, static_grid2world=fixed.affine, moving_grid2world=moving.affine
     )
-    np.save("displacement.npy", found.get_forward_field())
-    np.save("warped.npy", found.transform(volumes[1]))
+    np.save("displacement.npy", mapping.get_forward_field())
+    np.save("warped.npy", mapping.transform(volumes[1]))
 
 
 def demons(iterations, sigma, update_sigma, step_length, match, threads) -> None:
-    """Leaves `warp.nii.gz` and SimpleITK's own `warped.nii.gz`."""
+    """Write `warp.nii.gz` and `warped.nii.gz` with SimpleITK."""
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     fixed = sitk.ReadImage("fixed.nii", sitk.sitkFloat32)
-    whole = sitk.ReadImage("moving.nii", sitk.sitkFloat32)
-    moving = sitk.Resample(whole, fixed, sitk.Transform(), sitk.sitkLinear, 0.0)
+    original = sitk.ReadImage("moving.nii", sitk.sitkFloat32)
+    moving = sitk.Resample(original, fixed, sitk.Transform(), sitk.sitkLinear, 0.0)
     if match:
         moving = sitk.HistogramMatching(moving, fixed, 1024, 7, True)
     filter_ = sitk.DiffeomorphicDemonsRegistrationFilter()
@@ -86,18 +86,20 @@ def demons(iterations, sigma, update_sigma, step_length, match, threads) -> None
     field = None
     for level, count in enumerate(iterations):
         factor = 2 ** (len(iterations) - 1 - level)
-        small = _shrunk(fixed, factor)
+        level_fixed = _downsampled(fixed, factor)
         if field is None:
-            field = sitk.Image(small.GetSize(), sitk.sitkVectorFloat64)
-            field.CopyInformation(small)
-        field = _onto(field, small)
+            field = sitk.Image(level_fixed.GetSize(), sitk.sitkVectorFloat64)
+            field.CopyInformation(level_fixed)
+        field = _resampled_field(field, level_fixed)
         if count:
-            seen = sitk.Resample(_smoothed(moving, factor), small, sitk.Transform())
+            level_moving = sitk.Resample(_smoothed(moving, factor), level_fixed, sitk.Transform())
             filter_.SetNumberOfIterations(count)
-            field = filter_.Execute(small, seen, field)
+            field = filter_.Execute(level_fixed, level_moving, field)
     sitk.WriteImage(sitk.Cast(field, sitk.sitkVectorFloat32), "warp.nii.gz")
     transform = sitk.DisplacementFieldTransform(field)
-    sitk.WriteImage(sitk.Resample(whole, fixed, transform, sitk.sitkLinear, 0.0), "warped.nii.gz")
+    sitk.WriteImage(
+        sitk.Resample(original, fixed, transform, sitk.sitkLinear, 0.0), "warped.nii.gz"
+    )
 
 
 def _smoothed(image, factor: int):
@@ -108,16 +110,15 @@ def _smoothed(image, factor: int):
     return sitk.SmoothingRecursiveGaussian(image, [0.5 * factor * s for s in image.GetSpacing()])
 
 
-def _shrunk(image, factor: int):
-    """Over the same box, corner voxel centres kept: no part of the box is ever extrapolated."""
+def _downsampled(image, factor: int):
+    """On a coarser grid with the same corner voxel centres, so that nothing is extrapolated."""
     import SimpleITK as sitk
 
     if factor == 1:
         return image
-    old = image.GetSize()
-    size = [max(4, round((n - 1) / factor) + 1) for n in old]
-    pairs = zip(image.GetSpacing(), old, size, strict=True)
-    spacing = [s * (a - 1) / (b - 1) for s, a, b in pairs]
+    size = [max(4, round((n - 1) / factor) + 1) for n in image.GetSize()]
+    axes = zip(image.GetSpacing(), image.GetSize(), size, strict=True)
+    spacing = [s * (old - 1) / (new - 1) for s, old, new in axes]
     return sitk.Resample(
         _smoothed(image, factor),
         size,
@@ -129,8 +130,8 @@ def _shrunk(image, factor: int):
     )
 
 
-def _onto(field, like):
-    """A displacement at another resolution; what rounding puts outside is taken from the edge."""
+def _resampled_field(field, like):
+    """A displacement field on another grid; points that rounding puts outside take the edge."""
     import SimpleITK as sitk
 
     resample = sitk.ResampleImageFilter()
@@ -140,7 +141,7 @@ def _onto(field, like):
 
 
 def greedy(command) -> None:
-    """Leaves what the command says; greedy's own `-r` mode makes `warped.nii.gz`."""
+    """Run greedy's command, which writes `warp.nii.gz`, and write `warped.nii.gz` with it."""
     from picsl_greedy import Greedy3D
 
     Greedy3D().execute(command)
@@ -149,7 +150,8 @@ def greedy(command) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
-    job, *rest = sys.argv[1:]
-    if job == "exec":
-        os.execv(rest[0], rest)
-    {"syn": syn, "dipy": dipy, "demons": demons, "greedy": greedy}[job](**json.loads(rest[0]))
+    function, *arguments = sys.argv[1:]
+    if function == "exec":
+        os.execv(arguments[0], arguments)
+    functions = {"syn": syn, "dipy": dipy, "demons": demons, "greedy": greedy}
+    functions[function](**json.loads(arguments[0]))

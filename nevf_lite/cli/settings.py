@@ -1,0 +1,59 @@
+"""The settings of a registration from the options of the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from nevf_lite.config import PRESETS, Config, preset
+
+#: The names of the presets, as an enumeration that a shell can complete.
+Preset = StrEnum("Preset", {name: name for name in PRESETS})
+PRESET_HELP = (
+    "Settings: default (most accurate), fast (quickest), siren (coordinate network), "
+    "paper (as published)."
+)
+
+
+def build_config(
+    name: Preset | None,
+    iterations: str | None,
+    resume: Path | None,
+    spacing: float | None,
+    seed: int | None,
+) -> Config:
+    """The preset, or the settings of the result to resume, with the changes of the options."""
+    config = preset(str(name or Preset.default))
+    if resume is not None and name is None:
+        config = _earlier_config(resume) or config
+    changes = {"spacing": spacing, "seed": seed}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if iterations is not None:
+        try:
+            counts = [int(count) for count in iterations.split(",")]
+        except ValueError:
+            counts = []
+        if len(counts) != len(config.levels):
+            example = ",".join(str(level.iterations) for level in config.levels)
+            raise ValueError(
+                f"iterations: wanted {len(config.levels)} whole numbers with commas between, one "
+                f"for each level, such as {example}; got {iterations!r}"
+            )
+        levels = zip(config.levels, counts, strict=True)
+        changes["levels"] = tuple(replace(level, iterations=count) for level, count in levels)
+    return preset(config, **changes)
+
+
+def _earlier_config(folder: Path) -> Config | None:
+    """The settings in the result.json of a result folder; None if there is no such file."""
+    file = folder.expanduser() / "result.json"
+    if not file.is_file():
+        return None
+    try:
+        return Config.from_dict(json.loads(file.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"resume: {file} is damaged; name the velocity.safetensors beside it and the --preset"
+        ) from error

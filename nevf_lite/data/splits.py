@@ -1,0 +1,32 @@
+"""The fixed splits: which subjects are trained and tuned on, and which are tested on."""
+
+from __future__ import annotations
+
+_OASIS_TRAIN = (*map(str, range(1000, 1008)), "1101", "1104", "1107", "1110", "1113")
+#: Subjects on which networks are trained and every hyper-parameter is chosen. trtNN and 10MM are
+#: the same people (trt01-14 are 1000-1013), so they are split together.
+TRAIN = {"mindboggle": tuple(f"trt{i:02d}" for i in range(1, 9)), "oasis": _OASIS_TRAIN}
+#: The paper's atlas-based protocol: three atlases (fixed) times three scans (moving) a dataset.
+TEST_ATLASES = {"mindboggle": ("trt09", "trt10", "trt11"), "oasis": ("1008", "1009", "1010")}
+TEST_SCANS = {"mindboggle": ("trt12", "trt13", "trt14"), "oasis": ("1011", "1012", "1013")}
+
+
+def split(subject: str) -> str | None:
+    """The split of a subject: "train", "test", or None for a subject in neither."""
+    for name, *groups in (("train", TRAIN), ("test", TEST_ATLASES, TEST_SCANS)):
+        if any(str(subject) in subjects for group in groups for subjects in group.values()):
+            return name
+    return None
+
+
+def test_pairs(dataset: str) -> list[tuple[str, str]]:
+    """The nine (atlas, scan) pairs of the paper's protocol.
+
+    dataset: "mindboggle" or "oasis". Raises ValueError for any other.
+    """
+    if dataset not in TEST_ATLASES:
+        raise ValueError(f"dataset: wanted one of {', '.join(TEST_ATLASES)}, got {dataset!r}")
+    return [(atlas, scan) for atlas in TEST_ATLASES[dataset] for scan in TEST_SCANS[dataset]]
+
+
+test_pairs.__test__ = False  # pytest would collect it by its name

@@ -1,0 +1,173 @@
+"""The result folder: what other tools, and people, get of a registration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from nevf_lite.scans.files import RESULT_FILES, disk_errors
+from nevf_lite.scans.io import make_image, save_image, write_displacement
+from nevf_lite.scores.deformation import determinant_map
+from nevf_lite.scores.evaluation import LabelScores, finite, score_deformation, score_labels
+from nevf_lite.transforms.store import FILE_NAME
+from nevf_lite.transforms.transform import Transform
+
+#: What decides the numbers of a registration.
+PACKAGES = ("nevf-lite", "torch", "numpy", "nibabel", "SimpleITK", "numba")
+
+
+def write_result_folder(
+    folder: str | os.PathLike,
+    transform: Transform,
+    images: tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image],
+    history: Sequence[Mapping],
+    run: Mapping,
+    *,
+    fixed_labels=None,
+    moving_labels=None,
+    labels: Iterable[int] | None = None,
+    label_names: Mapping[int, str] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    title: str = "Registration",
+    command: str = "",
+) -> dict:
+    """Write the result folder of a registration, and return what result.json holds.
+
+    transform: fixed to moving. images: the fixed one, the moving one, and the moving one warped
+    onto the fixed grid. history: one record an iteration. run: how it was found, for result.json:
+    timings, seconds, iterations, stopped, notes, config, seed, device and backend.
+
+    warped.nii.gz: the moving image on the fixed grid. warp.nii.gz, inverse_warp.nii.gz: ITK
+    displacement fields; the first is what antsApplyTransforms and SimpleITK need to warp the moving
+    image, on the fixed grid; the other the same for the fixed image, on the moving grid.
+    velocity.safetensors: the transform itself. jacobian.nii.gz: det of the map, on the fixed grid.
+    report.html, result.json; and warped_labels.nii.gz where labels are given.
+
+    fixed_labels, moving_labels, labels, label_names: see `evaluation.score_labels`. metrics: more
+    numbers to record. command: what repeats this, for the report. Everything is written to a hidden
+    place in the folder first and moved when all of it is there; an earlier result is replaced, and
+    whatever else the folder holds stays. Raises ValueError for labels that do not fit, OSError
+    for a full disk.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output: {folder} is a file; name a folder")
+    scores = None
+    if fixed_labels is not None and moving_labels is not None:
+        scores = score_labels(transform, fixed_labels, moving_labels, labels, label_names)
+    document = _document(transform, history, run, scores, dict(metrics or {}), command)
+    is_new = not folder.exists()
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
+                _write_files(Path(staging), transform, images, history, scores, document, title)
+                for name in RESULT_FILES:
+                    if (Path(staging) / name).exists():
+                        os.replace(Path(staging) / name, folder / name)
+                    else:  # of an earlier result, and no longer true
+                        (folder / name).unlink(missing_ok=True)
+    except BaseException:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    return document
+
+
+def _document(
+    transform: Transform,
+    history: Sequence[Mapping],
+    run: Mapping,
+    scores: LabelScores | None,
+    metrics: dict[str, float],
+    command: str,
+) -> dict:
+    """result.json: all that is needed to repeat the run, and its scores."""
+    metrics |= score_deformation(transform)
+    metrics["similarity"] = history[-1]["similarity"] if history else None
+    document = {
+        "metrics": metrics,
+        **run,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "command": command,
+    }
+    if scores is not None:
+        metrics.update(scores.summary())
+        document["dice"] = scores.table()
+    document["metrics"] = {name: finite(value) for name, value in metrics.items()}
+    return document
+
+
+def _write_files(
+    folder: Path,
+    transform: Transform,
+    images: tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image],
+    history: Sequence[Mapping],
+    scores: LabelScores | None,
+    document: dict,
+    title: str,
+) -> None:
+    from nevf_lite.viz.report.report import ReportData, write_report
+
+    fixed, moving, warped = images
+    displacement = transform.displacement()
+    determinant = determinant_map(transform)
+    unregistered = Transform.identity(transform.fixed, transform.moving).warp_image(moving)
+    save_image(folder / "warped.nii.gz", warped.get_fdata(dtype=np.float32), transform.fixed)
+    write_displacement(folder / "warp.nii.gz", displacement, transform.fixed)
+    inverse = transform.inverse.displacement()
+    write_displacement(folder / "inverse_warp.nii.gz", inverse, transform.moving)
+    save_image(folder / "jacobian.nii.gz", determinant, transform.fixed)
+    transform.save(folder / FILE_NAME)
+    labels = {}
+    if scores is not None:
+        warped_labels = np.asarray(scores.after.dataobj)
+        save_image(folder / "warped_labels.nii.gz", warped_labels, transform.fixed)
+        labels = {
+            "fixed_labels": scores.fixed,
+            "moving_labels_on_fixed": scores.before,
+            "warped_labels": scores.after,
+            "label_names": scores.names,
+            "dice_before": scores.dice_before,
+            "dice_after": scores.dice_after,
+        }
+    report = ReportData(
+        title=title,
+        fixed=fixed,
+        moving_on_fixed=unregistered,
+        warped=warped,
+        jacobian=make_image(determinant, transform.fixed.affine),
+        displacement_mm=displacement,
+        history=history,
+        summary={**document["metrics"], "seconds": document["seconds"]},
+        command=document["command"],
+        config=document["config"],
+        versions=document["versions"],
+        warnings=document["notes"],
+        **labels,
+    )
+    write_report(folder / "report.html", report)
+    (folder / "result.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Version numbers of Python and of the packages that are installed.
+
+    packages: distributions; by default those that decide the numbers of a registration.
+    """
+    numbers = {"python": platform.python_version()}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            numbers[name] = version(name)
+    return numbers

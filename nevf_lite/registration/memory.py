@@ -1,0 +1,106 @@
+"""How much memory a registration will need, predicted before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import psutil
+import torch
+
+from nevf_lite.config import Config, Level
+from nevf_lite.fields import CHANNELS
+from nevf_lite.grid import sparse_shape
+from nevf_lite.kernels import find_kernel
+from nevf_lite.kernels.memory import KEEP_LIMIT, SIREN_BLOCK
+
+#: Floats per voxel held at once besides the squarings' displacements: images, window sums and
+#: products of the local NCC, Jacobian terms, their gradients, and what the allocator keeps for the
+#: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (`make bench` prints both).
+VOXEL_ARRAYS = 132
+#: The same where the CPU kernels compute the local NCC, the penalties and the squarings.
+FAST_VOXEL_ARRAYS = 26
+
+
+def predict_memory(config: Config, shape: Sequence[int], device="cpu") -> int:
+    """Peak bytes of `optimise.fit` on the finest grid `shape`, with the current backend.
+
+    It is the largest of the levels.
+    """
+    return max(_level_bytes(config, shape, level, device) for level in config.levels)
+
+
+def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> int:
+    grid = level.grid_shape(shape)
+    voxels, points, ndim = math.prod(grid), math.prod(sparse_shape(grid, level.step)), len(grid)
+    # per point each sine layer stores its input to the sine and the sine itself
+    floats_per_point = {
+        "siren": 2 * config.width * config.depth,
+        "features": 3 * (CHANNELS * len(config.lattices) + config.width),
+        "voxel": ndim,
+    }[config.field]
+    chunk, arrays = config.chunk, VOXEL_ARRAYS
+    point = torch.empty(1, ndim, device=device)
+    if config.field != "siren":  # the other fields evaluate all points at once
+        chunk = None
+    elif find_kernel("siren", point) is not None and not config.bfloat16:
+        recomputes = chunk or points * floats_per_point > KEEP_LIMIT
+        chunk = SIREN_BLOCK if recomputes else None
+    velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
+    if find_kernel("squaring", velocity) is not None and config.similarity == "lncc":
+        arrays = FAST_VOXEL_ARRAYS
+    points_alive = points if chunk is None else min(points, chunk)
+    integrated = voxels if config.order == "upsample-integrate" else points
+    # each squaring stores its displacement; a solver stores about twelve arrays a step
+    stored = config.squarings * ndim * (1 if config.integrator == "squaring" else 12)
+    return 4 * (points_alive * floats_per_point + integrated * stored + voxels * arrays)
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that are free: on the GPU for CUDA, otherwise in the machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> None:
+    """Raise MemoryError if a registration on the grid `shape` would not fit.
+
+    The message names a step L and a spacing that would.
+    """
+    free, needed = available_memory(device), predict_memory(config, shape, device)
+    if needed <= free:
+        return
+    hints = []
+    for step in range(2, 9):
+        if _with_step(config, shape, step, device) <= free:
+            hints.append(f"step L = {step}")
+            break
+    for coarser in (1.25, 1.5, 2, 2.5, 3, 4, 6, 8):
+        smaller = [max(8, math.ceil(n / coarser)) for n in shape]
+        if predict_memory(config, smaller, device) <= free:
+            hints.append(f"a spacing {coarser:g} times coarser")
+            break
+    advice = " or ".join(hints) or "a much smaller image"
+    raise MemoryError(
+        f"memory: {tuple(shape)} voxels need about {needed / 2**30:.1f} GiB and {device} has "
+        f"{free / 2**30:.1f} GiB free; {advice} would fit"
+    )
+
+
+def check_memory_of_many(config: Config, shapes: Sequence[Sequence[int]], device) -> None:
+    """Raise MemoryError if registrations on these grids would not fit at the same time."""
+    free, needed = available_memory(device), 0
+    for number, shape in enumerate(shapes):
+        needed += predict_memory(config, shape, device)
+        if needed > free:
+            raise MemoryError(
+                f"memory: {len(shapes)} pairs at once need more than the {free / 2**30:.1f} GiB "
+                f"that {device} has free; {number} at a time would fit"
+            )
+
+
+def _with_step(config: Config, shape: Sequence[int], step: int, device) -> int:
+    levels = tuple(replace(level, step=max(level.step, step)) for level in config.levels)
+    return predict_memory(replace(config, levels=levels), shape, device)

@@ -1,0 +1,127 @@
+"""A registration problem: one pair of scans, read, aligned and sampled, ready to be optimised."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, replace
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from nevf_lite.config import Config
+from nevf_lite.fields import VelocityField
+from nevf_lite.grid import sparse_shape
+from nevf_lite.registration.frames import Frame
+from nevf_lite.scans.io import load_image
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import VelocityFlow
+from nevf_lite.transforms.transform import Transform
+
+
+@dataclass(eq=False)
+class RegistrationProblem:
+    """One pair of scans, ready to be optimised.
+
+    fixed, moving: the images as read. frame: the lattice of the optimisation. config: the settings,
+    with the spacing in mm filled in. device: where the optimisation runs. inputs: the arguments of
+    `optimise.fit`, on that device. timings: seconds of the affine start and of the preparation.
+    """
+
+    fixed: nib.Nifti1Image
+    moving: nib.Nifti1Image
+    frame: Frame
+    config: Config
+    device: torch.device
+    inputs: dict
+    timings: dict[str, float]
+
+    @classmethod
+    def prepare(
+        cls,
+        fixed,
+        moving,
+        config: Config,
+        device: torch.device,
+        init: Transform | None = None,
+        affine: bool = False,
+        fixed_mask=None,
+        moving_mask=None,
+        resume: Transform | None = None,
+    ) -> RegistrationProblem:
+        """Arguments and errors as of :func:`register`."""
+        started = time.perf_counter()
+        fixed, moving = load_image(fixed, "fixed"), load_image(moving, "moving")
+        timings = {}
+        if affine:
+            if init is not None:
+                raise ValueError("init: give either an initial transform or affine=True, not both")
+            init = _affine_start(fixed, moving, fixed_mask, moving_mask, config.seed)
+            timings["affine"] = time.perf_counter() - started
+        elif init is not None and not isinstance(init, Transform):
+            init = Transform.load(init)
+        frame = Frame.build(fixed, moving, init, config, fixed_mask, moving_mask, device=device)
+        inputs = {name: None if t is None else t.to(device) for name, t in frame.tensors.items()}
+        inputs["field"] = None if resume is None else _resumed_field(resume, frame).to(device)
+        timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
+        config = replace(config, spacing=frame.spacing)
+        return cls(fixed, moving, frame, config, device, inputs, timings)
+
+    def effective_config(self, record: dict) -> Config:
+        """The config with the step L that the finest level used.
+
+        record: of an iteration. Before the finest level the config is returned as it is.
+        """
+        *coarser, finest = self.config.levels
+        if record["level"] < len(coarser):
+            return self.config
+        return replace(self.config, levels=(*coarser, replace(finest, step=record["step"])))
+
+    def transform(self, field: VelocityField, config: Config) -> Transform:
+        """The transform of a field; the field itself is moved to the CPU and frozen."""
+        finest = config.levels[-1]
+        velocity = VelocityFlow(
+            field.cpu().eval().requires_grad_(False),
+            self.frame.output,
+            sparse_shape(finest.grid_shape(self.frame.working.shape), finest.step),
+            config.integrator,
+            config.squarings,
+            config.order,
+        )
+        return Transform((velocity, *self.frame.initial), self.frame.fixed, self.frame.moving)
+
+
+def _affine_start(fixed, moving, fixed_mask, moving_mask, seed: int) -> Transform:
+    from nevf_lite.transforms.affine import affine_register  # SimpleITK takes a second to import
+
+    matrix = affine_register(
+        fixed, moving, fixed_mask=fixed_mask, moving_mask=moving_mask, seed=seed
+    )
+    return Transform.from_affine(matrix, Grid.of(fixed), Grid.of(moving))
+
+
+def _resumed_field(earlier: Transform | str, frame: Frame) -> VelocityField:
+    """A copy of the field of an earlier result; ValueError if it covers another box."""
+    transform = earlier if isinstance(earlier, Transform) else Transform.load(earlier)
+    first = transform.components[0] if transform.components else None
+    if not isinstance(first, VelocityFlow) or first.sign != 1:
+        raise ValueError(
+            "resume: wanted the transform of a registration, which starts with a field"
+        )
+    if not _same_box(frame.output, first.grid):
+        raise ValueError(
+            "resume: that result belongs to other images, or another initial transform"
+        )
+    return copy.deepcopy(first.field).requires_grad_(True).train()
+
+
+def _same_box(first: Grid, second: Grid) -> bool:
+    """Do the first and the last voxels of two grids coincide, to a micrometre?"""
+    if first.ndim != second.ndim:
+        return False
+    corners = [
+        [grid.to_world(np.zeros(grid.ndim)), grid.to_world(np.subtract(grid.shape, 1.0))]
+        for grid in (first, second)
+    ]
+    return np.allclose(*corners, atol=1e-3)

@@ -1,0 +1,66 @@
+"""The outcome of a registration: the transform, how it was found, and how it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import nibabel as nib
+
+from nevf_lite.config import Config
+from nevf_lite.registration.folder import write_result_folder
+from nevf_lite.transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The outcome of :func:`register`.
+
+    transform: fixed to moving. fixed, moving: the images as read. config: as it was used, spacing
+    and the finest level's step filled in. history: one record an iteration (see `optimise.Fit`).
+    timings: seconds of the affine start, of preparing and of the optimisation. stopped: "finished"
+    or "interrupted".
+    notes: what a careful person would want to be told. device: where it ran. backend: whose kernels
+    it was free to take (see `kernels`).
+    """
+
+    transform: Transform
+    fixed: nib.Nifti1Image
+    moving: nib.Nifti1Image
+    config: Config
+    history: list[dict]
+    timings: dict[str, float]
+    stopped: str
+    device: str
+    notes: list[str] = field(default_factory=list)
+    backend: str = "auto"
+
+    @cached_property
+    def warped(self) -> nib.Nifti1Image:
+        """The moving image on the fixed image's grid, linearly interpolated."""
+        return self.transform.warp_image(self.moving)
+
+    def save(self, folder, **extra) -> dict:
+        """Write the result folder and return what result.json holds.
+
+        extra: labels to score with, a title and the like, see `folder.write_result_folder`.
+        """
+        run = {
+            "timings": self.timings,
+            "seconds": sum(self.timings.values()),
+            "iterations": len(self.history),
+            "stopped": self.stopped,
+            "notes": self.notes,
+            "config": self.config.to_dict(),
+            "seed": self.config.seed,
+            "device": self.device,
+            "backend": self.backend,
+        }
+        images = (self.fixed, self.moving, self.warped)
+        return write_result_folder(folder, self.transform, images, self.history, run, **extra)
+
+    def view(self):
+        """The deformation to turn and to play, in a notebook or a page; see `viz.viewer`."""
+        from nevf_lite.viz.viewer.viewer import DeformationViewer
+
+        return DeformationViewer(self.transform, self.moving, self.fixed)

@@ -1,0 +1,1 @@
+"""Reading and writing of images, labels, landmarks and displacement fields, in millimetres."""

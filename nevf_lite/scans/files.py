@@ -1,0 +1,116 @@
+"""Checks of paths that users type, and files that are written completely or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+#: All files that a result folder may hold. Warped labels are written only if labels were passed,
+#: the view only by `nevf view`.
+RESULT_FILES = (
+    "warped.nii.gz",
+    "warp.nii.gz",
+    "inverse_warp.nii.gz",
+    "jacobian.nii.gz",
+    "warped_labels.nii.gz",
+    "velocity.safetensors",
+    "result.json",
+    "report.html",
+    "view.html",
+)
+#: Error numbers of a full disk and a full quota; Windows has no EDQUOT.
+_DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def existing_file(path: str | os.PathLike, name: str) -> Path:
+    """The path, checked to be a readable, non-empty file.
+
+    name: what the file is to the caller ("fixed image"), for the message.
+    Raises FileNotFoundError for a missing file, ValueError for a folder, an empty file or one
+    without read permission.
+    """
+    path = Path(path).expanduser()
+    try:
+        if path.is_dir():
+            raise ValueError(f"{name}: {path} is a folder; name a file in it")
+        if not path.exists():
+            raise FileNotFoundError(f"{name}: there is no file {path}; check the path")
+        if not path.is_file():
+            raise ValueError(f"{name}: {path} is not an ordinary file")
+        if path.stat().st_size == 0:
+            raise ValueError(f"{name}: {path} is empty (0 bytes); copy or download it again")
+        if not os.access(path, os.R_OK):
+            raise ValueError(f"{name}: {path} may not be read; check its permissions")
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{name}: {path} cannot be opened ({error.strerror})") from error
+    return path
+
+
+def suffix_of(path: Path, suffixes: Sequence[str], name: str) -> str:
+    """The ending of the file name, in lower case; ".nii.gz" is one ending.
+
+    suffixes: the accepted endings. Raises ValueError with their list for any other.
+    """
+    for suffix in sorted(suffixes, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise ValueError(f"{name}: {path} should end in one of {', '.join(suffixes)}")
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Yields a temporary path in the same folder. Its name ends as `path` does, because libraries
+    choose a format by the ending. When the block succeeds, the file is renamed to `path` in one
+    step (os.replace). When the block fails, the temporary file is removed and `path` is unchanged.
+
+    Raises FileNotFoundError for a folder that does not exist, ValueError if `path` is a folder, and
+    OSError with a one-line message for a full disk.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f"output: {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"output: there is no folder {path.parent}; create it first")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    with disk_errors(path):
+        try:
+            yield temporary
+            # Some libraries do not report a write error; then the file is missing.
+            if not temporary.exists():
+                raise OSError(f"output: {path} could not be written; nothing was kept")
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def disk_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turn errors of a full disk or of missing permissions into one-line messages.
+
+    path: what is being written. Raises OSError or PermissionError instead of the system's error;
+    every other error passes unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise OSError(
+                f"output: the disk is full while writing {path}; nothing was kept, free some space"
+            ) from error
+        if isinstance(error, PermissionError) and error.errno is not None:
+            raise PermissionError(
+                f"output: {path} may not be written; check the permissions of its folder"
+            ) from error
+        if error.errno == errno.EROFS:
+            raise OSError(f"output: {path} is on a read-only disk; name another folder") from error
+        raise

@@ -1,0 +1,211 @@
+"""Reading and writing of images, labels and displacement fields.
+
+Input is checked when it is read: each kind of unusable input raises an error of one line that says
+what was wanted, what was read and what to do. Output files are written completely or not at all.
+Coordinates are millimetres in RAS+; `itk.py` converts those of ITK's files, which are in LPS.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from nevf_lite.scans.files import atomic, existing_file, suffix_of
+from nevf_lite.scans.header_checks import check_affine
+from nevf_lite.scans.itk import LPS, sheared, to_itk
+from nevf_lite.scans.readers import ITK_SUFFIXES, as_numpy, open_image, read_nibabel
+from nevf_lite.scans.space import Grid
+
+
+def load_image(source, name: str = "image") -> nib.Nifti1Image:
+    """Load an image to register, with float32 data of two or three axes.
+
+    source: a path (.nii, .nii.gz, .mgz, .nrrd, .nhdr, .mha, .mhd), a nibabel image, or an array or
+        tensor (*shape), whose voxels are then taken to be millimetres.
+    name: what it is to the caller, for messages.
+    A fourth axis of length 1 is dropped. One slice of a volume is a 2-D image: the axis across it
+    is dropped and its column of the affine becomes the third, so every voxel keeps its position.
+    Raises FileNotFoundError, or ValueError for what cannot be registered: unreadable, truncated,
+    several volumes, colour, complex, empty, constant, not finite, beyond float32, or without a
+    usable affine.
+    """
+    data, affine, name = open_image(source, name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.asarray(data, dtype=np.float32)
+    nonfinite = ~np.isfinite(values)
+    if nonfinite.any():
+        if np.isfinite(np.asarray(data)[nonfinite]).any():
+            raise ValueError(
+                f"{name}: values reach beyond float32 (3.4e38); check scl_slope and scl_inter in "
+                "the header, or rescale the image"
+            )
+        raise ValueError(
+            f"{name}: {nonfinite.sum()} of {values.size} voxels are NaN or infinite; "
+            "replace them first, for instance with numpy.nan_to_num"
+        )
+    if values.min() == values.max():
+        raise ValueError(
+            f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
+        )
+    return make_image(values, affine)
+
+
+def load_labels(source, name: str = "labels") -> nib.Nifti1Image:
+    """Load a label map, with int32 data; sources and shapes as for :func:`load_image`.
+
+    Files that store whole numbers as floats are accepted. A map may hold a single value, and
+    negative values. Raises ValueError also for fractions and for values that int32 cannot hold.
+    """
+    data, affine, name = open_image(source, name)
+    data = np.asarray(data)
+    if data.dtype.kind == "f":
+        if not np.isfinite(data).all():
+            raise ValueError(f"{name}: some labels are NaN or infinite; wanted whole numbers")
+        fractions = np.flatnonzero(data != np.rint(data))
+        if len(fractions):
+            raise ValueError(
+                f"{name}: {data.flat[fractions[0]]:g} is not a whole number; wanted a label map "
+                "(was it resampled with linear interpolation?)"
+            )
+    low, high = data.min(), data.max()
+    if data.dtype.kind != "b" and (low < -(2**31) or high >= 2**31):
+        raise ValueError(f"{name}: labels {low} to {high} do not fit in 32 bits; renumber them")
+    return make_image(data.astype(np.int32), affine)
+
+
+def save_image(path: str | os.PathLike, data, grid: Grid | np.ndarray) -> None:
+    """Write an image or a label map: .nii, .nii.gz, .mgz, .nrrd or .mha, by the path's ending.
+
+    data: (*shape) array or tensor. Floating point is written as float32, whole numbers and booleans
+        as int16 where they fit, else int32. Two axes are written as one slice, (X, Y, 1).
+    grid: a Grid, or the (4, 4) affine from voxels to RAS mm.
+    NIfTI files carry the affine as sform and qform, both with code 1, so that nibabel, ITK and FSL
+    agree; an affine with shear, which a qform cannot hold, is written to the sform only.
+    Raises ValueError for data that does not fit, OSError for a full disk. No partial file is left.
+    """
+    path = Path(path)
+    suffix = suffix_of(path, (".nii", ".nii.gz", ".mgz", ".nrrd", ".mha"), "output")
+    data, affine = _storable(data), _affine_of(grid)
+    if isinstance(grid, Grid) and data.shape not in (grid.shape, (*grid.shape, 1)):
+        raise ValueError(f"data: wanted the grid's shape {grid.shape}, got {data.shape}")
+    if data.ndim == 2:
+        data = data[..., None]
+    if suffix not in ITK_SUFFIXES:
+        image = nib.MGHImage(data, affine) if suffix == ".mgz" else make_image(data, affine)
+        _write(path, image, compressed=suffix != ".nii")
+        return
+    import SimpleITK as sitk
+
+    image = to_itk(data, affine)
+    with atomic(path) as temporary:
+        try:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise OSError(
+                f"output: {path} could not be written; is the disk full? Nothing was kept"
+            ) from error
+
+
+def write_displacement(
+    path: str | os.PathLike, displacement: np.ndarray, grid: Grid | np.ndarray
+) -> None:
+    """Write an ITK displacement field, as antsApplyTransforms, SimpleITK and NiTransforms read it.
+
+    displacement: (*shape, 3), RAS mm, pull-back: from a point of the fixed grid to the moving one.
+    grid: the fixed Grid, or its (4, 4) affine. path: .nii or .nii.gz.
+    The file is 5-D, (X, Y, Z, 1, 3), with intent "vector" (1007) and components in LPS mm. The
+    field of a 2-D grid is written twice, (X, Y, 2, 1, 3): ITK reads a single slice as a 2-D image
+    with three components, which fits no transform and has no position across the slice.
+    ITK refuses grids with shear. Raises ValueError for another shape and for vectors that are not
+    finite, OSError for a full disk.
+    """
+    path = Path(path)
+    suffix = suffix_of(path, (".nii", ".nii.gz"), "output")
+    field, affine = as_numpy(displacement).astype(np.float32), _affine_of(grid)
+    if field.ndim not in (3, 4) or field.shape[-1] != 3:
+        raise ValueError(f"displacement: wanted (X, Y, 3) or (X, Y, Z, 3), got {field.shape}")
+    if isinstance(grid, Grid) and field.shape[:-1] != grid.shape:
+        raise ValueError(f"displacement: wanted {(*grid.shape, 3)}, got {field.shape}")
+    if not np.isfinite(field).all():
+        raise ValueError("displacement: some vectors are NaN or infinite; nothing was written")
+    if field.ndim == 3:
+        field = np.stack([field, field], axis=2)
+    image = make_image(field[:, :, :, None] * LPS[:3].astype(np.float32), affine)
+    image.header.set_intent("vector")
+    _write(path, image, compressed=suffix == ".nii.gz")
+
+
+def read_displacement(
+    path: str | os.PathLike, name: str = "displacement"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read an ITK displacement field, .nii or .nii.gz, of this package or another tool.
+
+    Returns the displacement (*shape, 3), float32, in RAS mm, and the (4, 4) affine of its grid; a
+    field of one slice, or of one slice written twice, is returned with two axes. Raises
+    FileNotFoundError or ValueError.
+    """
+    path = existing_file(path, name)
+    name = f"{name} ({path})"
+    suffix_of(path, (".nii", ".nii.gz"), name)
+    field, affine = read_nibabel(path, name, vectors=True)
+    field = np.asarray(field, dtype=np.float32)[:, :, :, 0]
+    if not np.isfinite(field).all():
+        raise ValueError(f"{name}: some vectors are NaN or infinite; write the field again")
+    field = field * LPS[:3].astype(np.float32)
+    check_affine(affine, name)
+    is_2d = field.shape[2] <= 2 and (field[:, :, 0] == field[:, :, -1]).all()
+    return (field[:, :, 0] if is_2d else field), affine
+
+
+def _storable(data) -> np.ndarray:
+    """data as float32, int16 or int32. Raises ValueError if it does not fit."""
+    data = as_numpy(data)
+    if data.ndim not in (2, 3):
+        raise ValueError(f"data: wanted two or three axes, got the shape {data.shape}")
+    if data.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            stored = data.astype(np.float32)
+        if (np.isinf(stored) & np.isfinite(data)).any():
+            raise ValueError("data: values reach beyond float32 (3.4e38); rescale them")
+        return stored
+    if data.dtype.kind not in "biu":
+        raise ValueError(f"data: wanted numbers, got {data.dtype}")
+    low, high = (int(data.min()), int(data.max())) if data.size else (0, 0)
+    for dtype in (np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return data.astype(dtype)
+    raise ValueError(f"data: values from {low} to {high} do not fit in 32 bits")
+
+
+def _affine_of(grid: Grid | np.ndarray) -> np.ndarray:
+    """The (4, 4) affine of a grid, or the affine itself, checked by Grid."""
+    return (grid if isinstance(grid, Grid) else Grid((2, 2, 2), grid)).affine
+
+
+def make_image(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """A NIfTI image in mm with the same affine in sform and, unless it has shear, in qform."""
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1, update_affine=False)
+    if not sheared(affine):
+        image.set_qform(affine, code=1, update_affine=False)
+    return image
+
+
+def _write(path: Path, image, compressed: bool) -> None:
+    """Write a nibabel image; the same image always gives the same bytes.
+
+    nibabel's own save leaves its file open when a disk is full, and Windows cannot remove an open
+    file.
+    """
+    raw = image.to_bytes()
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        if not compressed:
+            stream.write(raw)
+            return
+        with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as compressor:
+            compressor.write(raw)

@@ -1,0 +1,52 @@
+"""Conversion between RAS+, the world of this package and of nibabel, and LPS, the world of ITK.
+
+In RAS+ x grows to the right, y to the front and z to the top. In LPS, which ITK, ANTs, Slicer and
+SimpleITK use, x grows to the left and y to the back. Matrices and vectors that pass from one to the
+other change the sign of x and y.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: RAS to LPS and back: the sign of each homogeneous coordinate.
+LPS = np.array([-1.0, -1.0, 1.0, 1.0])
+
+
+def to_itk(data: np.ndarray, affine: np.ndarray):
+    """A SimpleITK image (3-D; two axes become one slice) of an array on an affine in RAS mm.
+
+    Raises ValueError for an affine with shear, which ITK cannot hold.
+    """
+    import SimpleITK as sitk
+
+    data = data[..., None] if data.ndim == 2 else data
+    lps = np.diag(LPS) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    direction = lps[:3, :3] / spacing
+    if sheared(affine):
+        raise ValueError(
+            "affine: the axes are not at right angles, which ITK cannot hold; resample the image"
+        )
+    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    return image
+
+
+def from_itk(image) -> tuple[np.ndarray, np.ndarray]:
+    """The array (*shape) of a scalar SimpleITK image, 2-D or 3-D, and its affine in RAS mm."""
+    import SimpleITK as sitk
+
+    ndim = image.GetDimension()
+    affine = np.eye(4)
+    affine[:ndim, :ndim] = np.reshape(image.GetDirection(), (ndim, ndim)) * image.GetSpacing()
+    affine[:ndim, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image).T, np.diag(LPS) @ affine
+
+
+def sheared(affine: np.ndarray) -> bool:
+    """Whether the axes of a (4, 4) affine are not at right angles."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)

@@ -1,0 +1,1 @@
+"""Scores of a registration: overlap of labels, errors at landmarks, folds, inverse consistency."""

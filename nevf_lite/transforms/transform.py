@@ -1,0 +1,219 @@
+"""`Transform`: the map from the fixed image's space to the moving one's, in RAS millimetres.
+
+A transform is a chain of components, each a map of points in the world. Points follow the map:
+`points_to_moving` applies it and `points_to_fixed` applies its inverse. Images are pulled back: the
+value at a voxel of the fixed grid is read where the map takes that voxel in the moving image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.ndimage import map_coordinates
+
+from nevf_lite.scans.io import load_image, load_labels, make_image
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.components import Affine, Component
+from nevf_lite.transforms.resample import (
+    affine_positions,
+    nearest_label,
+    onehot_label,
+    overlap,
+    sample_array,
+    world_slabs,
+)
+from nevf_lite.transforms.store import load_chain, save_chain
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A map from fixed to moving space, as a chain of components applied first to last.
+
+    components: see `nevf_lite.transforms.components`; each maps points in RAS mm. fixed, moving:
+    the grids of the two images; results of `inverse` lie on the moving one. Immutable.
+    """
+
+    components: tuple[Component, ...]
+    fixed: Grid
+    moving: Grid
+
+    @classmethod
+    def identity(cls, fixed: Grid, moving: Grid | None = None) -> Transform:
+        """The map that moves no point."""
+        return cls((), fixed, fixed if moving is None else moving)
+
+    @classmethod
+    def from_affine(cls, matrix: np.ndarray, fixed: Grid, moving: Grid) -> Transform:
+        """matrix: (4, 4), fixed to moving RAS mm."""
+        return cls((Affine(matrix),), fixed, moving)
+
+    @property
+    def inverse(self) -> Transform:
+        """The map from moving to fixed space. The inverse of a velocity flow exp(v) is exp(-v)."""
+        components = tuple(component.inverse for component in reversed(self.components))
+        return Transform(components, self.moving, self.fixed)
+
+    def compose(self, after: Transform) -> Transform:
+        """First this map, then `after`, which must start where this one ends.
+
+        Returns the map from this one's fixed space to the moving space of `after`.
+        """
+        return Transform(self.components + after.components, self.fixed, after.moving)
+
+    def points_to_moving(self, points: np.ndarray) -> np.ndarray:
+        """Where anatomy at these points of the fixed image is in the moving one: (N, 3) RAS mm."""
+        out = _checked_points(points)
+        for component in self.components:
+            out = component.map(out)
+        return out
+
+    def points_to_fixed(self, points: np.ndarray) -> np.ndarray:
+        """Where anatomy at these points of the moving image is in the fixed one: (N, 3) RAS mm."""
+        return self.inverse.points_to_moving(points)
+
+    def displacement(self, like: Grid | None = None) -> np.ndarray:
+        """T(p) - p at each voxel of a grid (the fixed one): (*shape, 3) float32, RAS mm."""
+        if like is None or like == self.fixed:
+            return self._fixed_displacement
+        return self._displacement_on(like)
+
+    @cached_property
+    def _fixed_displacement(self) -> np.ndarray:
+        """On the fixed grid; computed once, because every warp onto that grid uses it."""
+        displacement = self._displacement_on(self.fixed)
+        displacement.flags.writeable = False
+        return displacement
+
+    def _displacement_on(self, grid: Grid) -> np.ndarray:
+        out = np.empty((*grid.shape, 3), np.float32)
+        for rows, points in world_slabs(grid):
+            flat = points.reshape(-1, 3)
+            out[rows] = (self.points_to_moving(flat) - flat).reshape(points.shape)
+        return out
+
+    def voxel_displacement(self, like: Grid | None = None) -> torch.Tensor:
+        """`displacement` as a tensor in voxels of the grid, (1, ndim, *shape)."""
+        grid = self.fixed if like is None else like
+        to_voxels = np.linalg.inv(grid.affine)[: grid.ndim, :3]
+        voxels = self.displacement(grid) @ to_voxels.T.astype(np.float32)
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(voxels, -1, 0)))[None]
+
+    def warp_image(self, moving, interpolation: str = "linear", like=None):
+        """Resample the moving image in the fixed image's space.
+
+        moving: a path or nibabel image, of any grid in the moving space. interpolation: "linear",
+        "cubic" (sharper; may overshoot) or "nearest". like: the Grid or image to sample on, by
+        default the fixed one. Returns a nibabel image, float32; zero where the moving image does
+        not reach. Raises ValueError for an unknown interpolation.
+        """
+        if interpolation not in ("linear", "cubic", "nearest"):
+            raise ValueError(
+                f"interpolation: wanted 'linear', 'cubic' or 'nearest', got {interpolation!r}"
+            )
+        image = load_image(moving, "moving")
+        target = self._target(like)
+        volume = self.pull_back(
+            image.get_fdata(dtype=np.float32), Grid.of(image), target, interpolation
+        )
+        return make_image(volume, target.affine)
+
+    def warp_labels(self, labels, mode: str = "nearest", like=None):
+        """Resample the moving image's labels in the fixed image's space: a nibabel image, int32.
+
+        mode: "nearest" reads the label of the nearest voxel; "onehot" interpolates each label
+        linearly and takes the largest, which is smoother and scores a little higher.
+        """
+        if mode not in ("nearest", "onehot"):
+            raise ValueError(f"mode: wanted 'nearest' or 'onehot', got {mode!r}")
+        image = load_labels(labels, "labels")
+        volume = np.asarray(image.dataobj).astype(np.int32)
+        source, grid = Grid.of(image), self._target(like)
+        out = np.zeros(grid.shape, np.int32)
+        for rows, positions in self._positions(grid, source):
+            sample_labels = nearest_label if mode == "nearest" else onehot_label
+            out[rows] = sample_labels(volume, positions)
+        return make_image(out, grid.affine)
+
+    def pull_back(
+        self, volume: np.ndarray, source: Grid, target: Grid, interpolation: str = "linear"
+    ) -> np.ndarray:
+        """Resample an array of the moving space: `warp_image` without checks and headers.
+
+        volume: (*source.shape), float32. Returns (*target.shape), float32.
+        """
+        volume = np.ascontiguousarray(volume, dtype=np.float32)
+        out = np.zeros(target.shape, np.float32)
+        if (offset := self._offset(target, source)) is not None:
+            in_source, in_target = overlap(offset, source.shape, target.shape)
+            out[in_target] = volume[in_source]
+            return out
+        for rows, positions in self._positions(target, source):
+            if interpolation == "cubic":
+                out[rows] = map_coordinates(volume, positions, order=3, mode="grid-constant")
+            else:
+                out[rows] = sample_array(volume, positions, interpolation)
+        return out
+
+    def _target(self, like) -> Grid:
+        if like is None:
+            return self.fixed
+        return like if isinstance(like, Grid) else Grid.of(like)
+
+    def _positions(self, grid: Grid, source: Grid):
+        """For each slab of the grid, the voxel positions in the source that it reads.
+
+        Yields (slice along the first axis, (ndim, *slab) positions). Raises ValueError for a source
+        with another number of axes.
+        """
+        if grid.ndim != source.ndim:
+            raise ValueError(
+                f"image: wanted {grid.ndim}-D like the fixed image, got {source.ndim}-D"
+            )
+        if (matrix := self._matrix(grid, source)) is not None:
+            yield from affine_positions(matrix, grid)
+            return
+        displacement = self.displacement(grid)
+        for rows, points in world_slabs(grid):
+            yield rows, np.moveaxis(source.to_voxels(points + displacement[rows]), -1, 0)
+
+    def _matrix(self, grid: Grid, source: Grid) -> np.ndarray | None:
+        """(ndim, ndim + 1), voxels of a grid to voxels of the source; None if not affine."""
+        if grid.ndim != source.ndim or not all(isinstance(c, Affine) for c in self.components):
+            return None
+        matrix = grid.affine
+        for component in self.components:
+            matrix = component.matrix @ matrix
+        matrix = np.linalg.inv(source.affine) @ matrix
+        return matrix[: grid.ndim, [*range(grid.ndim), 3]]
+
+    def _offset(self, grid: Grid, source: Grid) -> np.ndarray | None:
+        """The shift in whole voxels from a grid to the source; None if it is anything else."""
+        matrix = self._matrix(grid, source)
+        if matrix is None:
+            return None
+        shift = np.column_stack([np.eye(grid.ndim), np.round(matrix[:, -1])])
+        # scales to a millionth: a thousandth of a voxel from one end of a large image to the other
+        close = np.abs(matrix - shift) <= [*[1e-6] * grid.ndim, 1e-3]
+        return shift[:, -1].astype(int) if close.all() else None
+
+    def save(self, path) -> None:
+        """Write everything to one `.safetensors` file; `Transform.load` is its inverse."""
+        save_chain(path, self.components, self.fixed, self.moving)
+
+    @classmethod
+    def load(cls, path) -> Transform:
+        """Read what `save` wrote, or the result folder of a registration.
+
+        Raises FileNotFoundError or ValueError with one line that says what is wrong with it.
+        """
+        return cls(*load_chain(path))
+
+
+def _checked_points(points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"points: wanted (N, 3) coordinates in mm, got shape {points.shape}")
+    return points

@@ -1,0 +1,1 @@
+"""The report of a registration: one HTML file."""

@@ -1,0 +1,1 @@
+"""The deformation viewer: a self-contained HTML page that needs no kernel."""
