@@ -4,9 +4,9 @@
     result = register("fixed.nii.gz", "moving.nii.gz")
 
 The method is eight files, in this order: `grid`, `warp`, `fields`, `integrate`, `losses`, `config`,
-`descent`, `optimise`. They need torch alone and work in voxels. Everything else is in rooms whose
-names say what they do: `scans`, `transforms`, `scores`, `data`, `viz`, `registration`, `networks`,
-`study`, `cli`.
+`descent`, `optimise`. They work in voxels and need torch alone; `kernels` has fast versions of some
+of their operations. Everything else is in rooms whose names say what they do: `scans`,
+`transforms`, `scores`, `data`, `viz`, `registration`, `networks`, `study`, `cli`.
 """
 
 from __future__ import annotations

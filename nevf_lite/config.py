@@ -17,8 +17,9 @@ class Level:
     """One resolution of the optimisation.
 
     factor: how much coarser than the finest grid; 1 is the finest. iterations: steps of Adam, at
-    most. step: L, voxels of this level between samples of the field. lr: learning rate, in voxels
-    of the finest grid. window: side of the local NCC's window, in voxels of this level, odd.
+    most. step: L, voxels of this level between samples of the field. lr: Adam's learning rate, of
+    the field's parameters, see `Config.scale`. window: side of the local NCC's window, in voxels of
+    this level, odd.
     Raises ValueError for a value out of range.
     """
 
@@ -45,7 +46,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of a registration. Presets are in `PRESETS`; the defaults here are "siren".
+    """All settings of a registration. Presets are in `PRESETS`.
+
+    The defaults here are those of the preset "siren", but for its spacing of 2 mm.
 
     levels: from coarse to fine. spacing: mm of the finest grid, used by `register`; "auto" is 1 mm
     for a head (finer for smaller boxes, the image's own in 2-D), None the fixed image's own.
@@ -53,7 +56,8 @@ class Config:
     network behind the features. depth, omega: of the SIREN. lattices: spacings of the features, in
     voxels of the finest grid. scale: voxels of the finest grid per unit of the network's output;
     scale and learning rate are one knob.
-    integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5". squarings: steps of it. order:
+    integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5". squarings: squarings, or steps
+    of the solver ("dopri5" chooses its own). order:
     "upsample-integrate" as in the paper, or "integrate-upsample".
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
@@ -158,10 +162,11 @@ _DEFAULT = Config(_LEVELS, field="features", width=32, scale=5.0, squarings=6, n
 #: "default": a field of features on levels of 4, 2 and 1 mm for a head. "fast": its first two
 #: levels, so it ends at 2 mm. "siren": a field of coordinates as in the paper, coarse to fine, at
 #: 2 mm. These three were tuned on the `train` split, for Dice and folds against time. "paper":
-#: section 3.2 of the paper, with one level at the image's own resolution, L = 3 and 300 iterations
-#: at 1e-4. The paper does not state the unit of velocity; here one unit is ten voxels, which makes
-#: a step of Adam as long as that of "siren". It does not state the width either; 512 fits the
-#: memory in its Table 3.
+#: sections 2.4 and 3.2 of the paper, with one level at the image's own resolution, L = 3, a
+#: learning rate of 1e-4, and the 300 iterations of its Table 1. Its "5-layer" network is read as
+#: five sine layers and a linear one. The paper does not state the unit of velocity; here one unit
+#: is ten voxels, so that learning rate times scale is that of "siren". It states neither omega nor
+#: the number of squarings nor the width; 512 fits the memory in its Table 3.
 PRESETS = {
     "default": _DEFAULT,
     "fast": replace(_DEFAULT, levels=_LEVELS[:2]),

@@ -30,10 +30,12 @@ class Adam:
 
     def __init__(self, parameters: list[Tensor]) -> None:
         self.parameters = parameters
-        self.means = [torch.zeros_like(p) for p in parameters]
-        self.squares = [torch.zeros_like(p) for p in parameters]
+        self.first_moments = [torch.zeros_like(p) for p in parameters]
+        self.second_moments = [torch.zeros_like(p) for p in parameters]
         self.count = 0
-        self.rate, self.root = (parameters[0].new_zeros(()) for _ in range(2))
+        self.negative_step_size, self.second_correction = (
+            parameters[0].new_zeros(()) for _ in range(2)
+        )
 
     def begin_step(self, lr: float) -> None:
         """Set the learning rate and the bias corrections of the next step.
@@ -41,16 +43,20 @@ class Adam:
         Call it before each `step` and outside a CUDA graph, because it uses Python numbers.
         """
         self.count += 1
-        self.rate.fill_(-lr / (1 - self.BETA1**self.count))
-        self.root.fill_(math.sqrt(1 - self.BETA2**self.count))
+        self.negative_step_size.fill_(-lr / (1 - self.BETA1**self.count))
+        self.second_correction.fill_(math.sqrt(1 - self.BETA2**self.count))
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters from their gradients."""
-        for p, mean, square in zip(self.parameters, self.means, self.squares, strict=True):
+        moments = zip(self.parameters, self.first_moments, self.second_moments, strict=True)
+        for p, mean, square in moments:
             mean.lerp_(p.grad, 1 - self.BETA1)
             square.mul_(self.BETA2).addcmul_(p.grad, p.grad, value=1 - self.BETA2)
-            p.addcdiv_(mean * self.rate, (square.sqrt() / self.root).add_(self.EPS))
+            p.addcdiv_(
+                mean * self.negative_step_size,
+                (square.sqrt() / self.second_correction).add_(self.EPS),
+            )
 
 
 class Descent:
@@ -84,7 +90,7 @@ class Descent:
             self.stream.wait_stream(torch.cuda.current_stream(first.device))
         with self._on_stream():
             self.adam = Adam(self.parameters)
-        self.step = captured(self._step, device=first.device)
+        self.run_step = captured(self._step, device=first.device)
 
     @property
     def done(self) -> bool:
@@ -100,7 +106,7 @@ class Descent:
         lr = self.level.lr * learning_rate_factor(progress, self.config.decay)
         with self._on_stream():
             self.adam.begin_step(lr)
-            self.scalars = self.step()
+            self.scalars = self.run_step()
 
     def read(self) -> dict:
         """Wait for the step and return its record.

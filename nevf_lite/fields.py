@@ -19,7 +19,7 @@ from nevf_lite.kernels import find_kernel
 from nevf_lite.warp import sample
 
 #: Features at each node of a lattice of features.
-CHANNELS = 4
+FEATURES_PER_NODE = 4
 
 
 class VelocityField(nn.Module):
@@ -46,7 +46,7 @@ class VelocityField(nn.Module):
         points = points.view(self.ndim, -1).T  # (P, ndim)
         return self(points).T.reshape(1, self.ndim, *nodes)
 
-    def set_sampling(self, spacing: float) -> None:
+    def freeze_finer_than(self, spacing: float) -> None:
         """Prepare for a level on which the field is sampled every `spacing` finest voxels."""
 
 
@@ -75,7 +75,7 @@ class SirenField(VelocityField):
     shape: the finest grid. width, depth: units and number of the sine layers; a linear layer
     follows. omega: frequency omega_0 of the sine layers, the smoothness prior. At 30 the network
     starts with wavelengths near a third of the longest axis. scale: voxels per unit of the
-    network's output. The output starts at about 0.02 voxel, so the map starts at the identity.
+    network's output. The output starts with a standard deviation of about scale / omega.
     bfloat16: compute the products of the hidden layers in half precision; integration is always in
     full precision. chunk: points evaluated at a time. Their activations are recomputed in the
     backward pass: a third more arithmetic, for memory that does not grow with the number of points.
@@ -150,17 +150,17 @@ class FeatureField(VelocityField):
     have farther to go than weights; with the gain one learning rate serves both. Coarse lattices
     get the larger gain, so that fine detail comes last and stays small.
 
-    The map starts within 0.02 voxel of the identity. All features start at zero except those of the
-    coarsest lattice, which are tiny random numbers of both signs: at exactly zero every position
-    lies on a voxel, where linear interpolation has two slopes, and taking either one everywhere
-    would pull the whole image to one side.
+    The field starts at about 0.01 voxel. All features start at zero except those of the coarsest
+    lattice, which are tiny random numbers of both signs. With zero displacement every position
+    would lie on a voxel, where linear interpolation has a kink, and the same one-sided gradient
+    everywhere would pull the whole image to one side.
     """
 
     def __init__(
         self,
         shape: Sequence[int],
         spacings: Sequence[float] = (16, 8, 4, 2),
-        channels: int = CHANNELS,
+        channels: int = FEATURES_PER_NODE,
         width: int = 32,
         scale: float = 5.0,
         gain: float = 2.0,
@@ -184,7 +184,7 @@ class FeatureField(VelocityField):
         coarsest = max(range(len(self.lattices)), key=lambda i: spacings[i])
         nn.init.uniform_(self.lattices[coarsest], -1e-4, 1e-4)
 
-    def set_sampling(self, spacing: float) -> None:
+    def freeze_finer_than(self, spacing: float) -> None:
         """Freeze the lattices that are finer than the sampling, except the coarsest one.
 
         Nodes between the samples would get no gradient. Fitting only the nodes next to a sample
@@ -240,5 +240,4 @@ def _sample_lattice(lattice: Tensor, points: Tensor, shape: Sequence[int]) -> Te
     half_extent = points.new_tensor([(n - 1) / longest for n in shape])
     cells = points.new_tensor([n - 1 for n in lattice.shape[2:]])
     positions = (points / half_extent + 1) / 2 * cells
-    positions = positions.T.reshape(1, len(shape), -1, *[1] * (len(shape) - 1))
-    return sample(lattice, positions, padding="border").reshape(lattice.shape[1], -1).T
+    return sample(lattice, positions.T[None], padding="border")[0].T

@@ -29,11 +29,11 @@ def identity(shape: Sequence[int], device=None, dtype=torch.float32) -> Tensor:
 
 
 def sparse_shape(shape: Sequence[int], step: float) -> tuple[int, ...]:
-    """Samples along each axis when every `step`-th voxel is sampled (section 2.2 of the paper).
+    """Nodes along each axis of a lattice with about one in L voxels (section 2.2 of the paper).
 
-    shape: voxels along each axis. step: L, in voxels, >= 1. Returns ceil(S / L), at least 2. The
-    sparse lattice shares its corners with the full grid, so upsampling needs no extrapolation.
-    Raises ValueError for a step below 1.
+    shape: voxels S along each axis. step: L, in voxels, >= 1. Returns ceil(S / L), at least 2 where
+    an axis has as many voxels. The nodes are spread evenly from the first voxel to the last, so
+    upsampling needs no extrapolation. Raises ValueError for a step below 1.
     """
     if step < 1:
         raise ValueError(f"step: wanted L >= 1 voxel, got {step}")

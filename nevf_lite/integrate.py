@@ -5,12 +5,13 @@ A displacement u, (N, ndim, *shape) in voxels, represents the map phi(x) = x + u
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from nevf_lite.grid import identity
+from nevf_lite.grid import identity, resize, resize_field, voxel_ratio
 from nevf_lite.kernels import find_kernel
 from nevf_lite.warp import sample, warp
 
@@ -19,10 +20,10 @@ def scaling_and_squaring(velocity: Tensor, steps: int = 7) -> Tensor:
     """The flow of a stationary velocity field at time 1, phi = exp(v).
 
     It solves equation 1 of the paper by scaling and squaring (section 2.2; Arsigny et al. 2006).
-    velocity: (N, ndim, *shape), voxels per unit of time. steps: the number of squarings T. The
-    field is divided by 2^T, where exp(v) is x + v(x) up to second order, and the resulting map is
-    composed with itself T times. Returns the displacement (N, ndim, *shape) in voxels. exp(-v) is
-    its inverse. Seven squarings leave an error of 0.01 voxel at amplitudes of six voxels.
+    velocity: (N, ndim, *shape), voxels per unit of time. steps: the number of squarings T. The map
+    exp(v / 2^T) is x + v(x) / 2^T up to second order; it is composed with itself T times. Returns
+    the displacement (N, ndim, *shape) in voxels. Seven squarings leave an error of 0.01 voxel at
+    amplitudes of six voxels. exp(-v) is the inverse, up to interpolation (0.01 voxel).
     """
     if (kernel := find_kernel("squaring", velocity)) is not None:
         return kernel(velocity, steps)
@@ -35,12 +36,35 @@ def scaling_and_squaring(velocity: Tensor, steps: int = 7) -> Tensor:
 def flow(velocity: Tensor, method: str = "squaring", steps: int = 7) -> Tensor:
     """exp(v) by scaling and squaring or by an ODE solver.
 
-    velocity: (N, ndim, *shape) in voxels. method: "squaring", or one of `integrate_ode`. steps: of
-    squarings or of the solver. Returns the displacement, of the same shape and units.
+    velocity: (N, ndim, *shape) in voxels. method: "squaring", or one of `integrate_ode`. steps:
+    squarings, or steps of the solver; "dopri5" chooses its own. Returns the displacement, of the
+    same shape and units.
     """
     if method == "squaring":
         return scaling_and_squaring(velocity, steps)
     return integrate_ode(velocity, method=method, steps=steps)
+
+
+def sparse_flow(
+    velocity: Tensor,
+    shape: Sequence[int],
+    order: str = "upsample-integrate",
+    method: str = "squaring",
+    steps: int = 7,
+) -> tuple[Tensor, Tensor]:
+    """The flow on a full grid of a velocity that was sampled sparsely (section 2.2 of the paper).
+
+    velocity: (N, ndim, *nodes), on a lattice over the box of the grid, in voxels of the grid.
+    shape: the grid. order: "upsample-integrate"; or "integrate-upsample", the ablation of section
+    3.5, which computes the flow on the lattice and then upsamples it. method, steps: see `flow`.
+    Returns displacement and velocity, (N, ndim, *shape) in voxels of the grid.
+    """
+    full = resize(velocity, shape)
+    if order == "upsample-integrate":
+        return flow(full, method, steps), full
+    nodes = velocity.shape[2:]
+    sparse = velocity * voxel_ratio(shape, nodes, like=velocity)
+    return resize_field(flow(sparse, method, steps), shape), full
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
@@ -69,29 +93,32 @@ def integrate_ode(
     Returns displacements (N, ndim, *any): positions at times[1] minus positions at times[0].
     Raises ValueError for an unknown method, ModuleNotFoundError without torchdiffeq.
     """
+    velocity_at = velocity
     if isinstance(velocity, Tensor):
-        volume = velocity
+        velocity_at = functools.partial(_interpolate, velocity)
         if points is None:
-            points = identity(volume.shape[2:], volume.device, volume.dtype).expand_as(volume)
-
-        def velocity(x: Tensor) -> Tensor:
-            return sample(volume.expand(len(x), *volume.shape[1:]), x, padding="border")
-
+            points = identity(velocity.shape[2:], velocity.device, velocity.dtype)
+            points = points.expand_as(velocity)
     if points is None:
         raise ValueError("points: wanted when the velocity is a function, since it has no voxels")
     if method == "dopri5":
         from torchdiffeq import odeint
 
         span = torch.tensor(times, device=points.device, dtype=points.dtype)
-        end = odeint(lambda _, x: velocity(x), points, span, method="dopri5", rtol=1e-5, atol=1e-5)
+        end = odeint(lambda _, x: velocity_at(x), points, span, method=method, rtol=1e-5, atol=1e-5)
         return end[-1] - points
     if method not in ODE_STEPS:
         raise ValueError(f"method: wanted one of {[*ODE_STEPS, 'dopri5']}, got {method!r}")
     h = (times[1] - times[0]) / steps
     x = points
     for _ in range(steps):
-        x = x + h * ODE_STEPS[method](velocity, x, h)
+        x = x + h * ODE_STEPS[method](velocity_at, x, h)
     return x - points
+
+
+def _interpolate(field: Tensor, x: Tensor) -> Tensor:
+    """A field (N, ndim, *shape) at positions (N, ndim, *any) in its voxels."""
+    return sample(field.expand(len(x), *field.shape[1:]), x, padding="border")
 
 
 def _euler(v, x: Tensor, h: float) -> Tensor:
@@ -119,7 +146,7 @@ def invert(displacement: Tensor, iterations: int = 30) -> Tensor:
 
     displacement: (N, ndim, *shape) in voxels. Returns w of the same shape with
     u(x + w(x)) + w(x) = 0. It converges where the Lipschitz constant of u is below 1. The flow of a
-    velocity field is inverted exactly by negating the velocity instead.
+    velocity field is inverted by negating the velocity, without a search.
     """
     inverse = torch.zeros_like(displacement)
     for _ in range(iterations):

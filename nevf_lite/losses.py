@@ -1,9 +1,8 @@
-"""The loss: a dissimilarity of the images, plus penalties on the deformation (section 2.4).
+"""The loss: a dissimilarity of images and penalties on deformations (section 2.4 of the paper).
 
-A similarity is built from the fixed image, whose statistics are computed once, and called with the
-warped moving image: ``LocalNCC(fixed)(warped)`` is a scalar, lower is better. Images are
-(N, C, *shape) with intensities near [0, 1]. Weights are (N, 1, *shape), zero for voxels that do not
-count, or None.
+A similarity measure is built from the fixed image, whose statistics are computed once, and called
+with the warped moving image: ``LocalNCC(fixed)(warped)`` is a scalar, lower is better. Images are
+(N, C, *shape), near [0, 1]. Weights are (N, 1, *shape) or None; a voxel with zero does not count.
 """
 
 from __future__ import annotations
@@ -65,8 +64,8 @@ class LocalNCC:
     of the other, whatever the brightness, contrast or sign. fixed: (N, C, *shape); channels are
     averaged. window: voxels along each side, odd. weight: masked voxels also leave the statistics
     of the windows. As in VoxelMorph, windows reach over zeros outside the image, and 1e-5 is added
-    to the denominator, so that flat background counts as 0. The paper does not state how the map is
-    reduced; here it is the mean.
+    to the denominator, so that flat background counts as 0. The paper writes NCC alone; the square,
+    the sign and the mean over voxels are chosen here.
     """
 
     def __init__(self, fixed: Tensor, window: int = 9, weight: Tensor | None = None) -> None:
@@ -228,8 +227,9 @@ def jacobian_penalty(displacement: Tensor, margin: float = 0.0) -> Tensor:
 def smoothness(field: Tensor) -> Tensor:
     """Mean squared forward difference over voxels, components and axes: L_reg of section 2.4.
 
-    field: (N, ndim, *shape) in voxels, a displacement or a velocity. The paper writes a sum. At its
-    weight of 0.1 a sum would outweigh the similarity by far, so this is the mean.
+    field: (N, ndim, *shape) in voxels, a displacement or a velocity. The paper writes the gradient
+    of the map, which adds the identity, and a sum. At its weight of 0.1 a sum would outweigh the
+    similarity by far, so this is the mean.
     """
     if (kernel := find_kernel("penalties", field)) is not None:
         return kernel(field, 0.0)[1]

@@ -1,7 +1,7 @@
 """The method: fit a velocity field to one pair of images, coarse to fine.
 
-Everything here is in voxels of the finest grid. Files and millimetres are the business of
-`registration`.
+Each level works in voxels of its own grid; what a field returns is in voxels of the finest one.
+Files and millimetres are the business of `registration`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from nevf_lite.config import Config, Level
 from nevf_lite.descent import Descent
 from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
-from nevf_lite.grid import downsample_masked, resize, resize_field, sparse_shape, voxel_ratio
-from nevf_lite.integrate import compose, flow, jacobian_determinant
+from nevf_lite.grid import downsample_masked, resize_field, sparse_shape, voxel_ratio
+from nevf_lite.integrate import compose, jacobian_determinant, sparse_flow
 from nevf_lite.kernels.memory import keep_freed_memory
 from nevf_lite.losses import SIMILARITIES, LocalNCC, penalties, smoothness
 from nevf_lite.warp import warp_masked
@@ -44,7 +44,10 @@ class Fit:
 
 
 def make_field(shape: Sequence[int], config: Config) -> VelocityField:
-    """A new velocity field over the grid `shape`; its map is within 0.02 voxel of the identity."""
+    """A new velocity field over the grid `shape`, near the identity.
+
+    A "voxel" field is stored on the sparse lattice of the last level: with L = 1 on every voxel.
+    """
     if config.field == "voxel":
         return VoxelField(shape, sparse_shape(shape, config.levels[-1].step))
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
@@ -62,18 +65,10 @@ def deformation(
 
     shape: voxels of the grid, over the same box as the field's. step: L, voxels of that grid
     between samples. Returns displacement and velocity, (1, ndim, *shape) in voxels of that grid.
-    With the order "integrate-upsample" (the ablation of section 3.5) the flow is computed on the
-    sparse lattice and then upsampled.
     """
-    nodes = sparse_shape(shape, step)
-    velocity = field.on_lattice(nodes)
+    velocity = field.on_lattice(sparse_shape(shape, step))
     velocity = velocity * voxel_ratio(field.shape, shape, like=velocity)
-    if config.order == "upsample-integrate":
-        velocity = resize(velocity, shape)
-        return flow(velocity, config.integrator, config.squarings), velocity
-    sparse = velocity * voxel_ratio(shape, nodes, like=velocity)
-    displacement = flow(sparse, config.integrator, config.squarings)
-    return resize_field(displacement, shape), resize(velocity, shape)
+    return sparse_flow(velocity, shape, config.order, config.integrator, config.squarings)
 
 
 def fit(
@@ -96,8 +91,8 @@ def fit(
     fixed_mask, moving_mask: (1, 1, *shape), 1 where the image counts. callback: called with each
     iteration's record.
 
-    A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images on
-    different grids, NonFiniteLoss if the optimisation diverges.
+    A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images of
+    different shapes or with an axis of one voxel, NonFiniteLoss if the optimisation diverges.
     """
     pair = {"fixed": fixed, "moving": moving, "field": field, "initial": initial}
     pair |= {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
@@ -123,10 +118,10 @@ def fit_many(
     results, runs = [], {}
     for number, pair in enumerate(pairs):
         fixed, moving = pair["fixed"], pair["moving"]
-        if fixed.shape[2:] != moving.shape[2:]:
+        if fixed.shape != moving.shape or min(fixed.shape[2:]) < 2:
             raise ValueError(
-                f"moving: wanted the fixed image's shape {tuple(fixed.shape[2:])}, "
-                f"got {tuple(moving.shape[2:])}; resample it first"
+                f"moving: wanted the fixed image's shape {tuple(fixed.shape)}, at least 2 voxels "
+                f"along each axis, got {tuple(moving.shape)}; resample it first"
             )
         field = pair.get("field")
         if field is None:
@@ -173,7 +168,7 @@ def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
         finest = number + 1 == len(config.levels)
         if finest and level_loss.foreground_similarity(field) >= config.noise_ceiling:
             level_loss.level = replace(level, step=1.5 * level.step)
-        field.set_sampling(level.factor * level_loss.level.step)
+        field.freeze_finer_than(level.factor * level_loss.level.step)
         descent = Descent(field, level_loss.evaluate, level_loss.level, config)
         try:
             while not descent.done:
@@ -202,20 +197,19 @@ class _LevelLoss:
     def __post_init__(self) -> None:
         kind = SIMILARITIES[self.config.similarity]
         options = {"window": self.level.window} if kind is LocalNCC else {}
-        self.similarity = kind(self.fixed, weight=self.fixed_mask, **options)
+        self.dissimilarity = kind(self.fixed, weight=self.fixed_mask, **options)
 
     def evaluate(self, field: VelocityField) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (equation 5 of the paper), dissimilarity, and folded fraction of the cells.
 
-        The penalties are those of the field's own deformation. The paper charges the composition
-        with the initial one. That asks the field to undo the initial deformation, its folds first;
-        after a network that folds 3 % of the voxels it cost more Dice than the fit gained.
+        The penalties are those of the field's own deformation. Equation 4 of the paper is of the
+        composition with the initial one, whose folds the field would have to undo.
         """
         config = self.config
         displacement, velocity = self._deformation(field)
         composed = self._compose(displacement)
         warped, weight = warp_masked(self.moving, self.moving_mask, composed)
-        dissimilarity = self.similarity(warped, weight)
+        dissimilarity = self.dissimilarity(warped, weight)
         jacobian, smooth, folds = penalties(displacement, config.margin)
         if config.smooth_target == "velocity":
             smooth = smoothness(velocity)
@@ -230,12 +224,12 @@ class _LevelLoss:
         A high value means that both images show the same anatomy, and finer features would only fit
         noise (the discrepancy principle, Morozov 1966).
         """
-        if not isinstance(self.similarity, LocalNCC) or self.config.noise_ceiling >= 1:
+        if not isinstance(self.dissimilarity, LocalNCC) or self.config.noise_ceiling >= 1:
             return 0.0
         with torch.no_grad():
             composed = self._compose(self._deformation(field)[0])
             warped, weight = warp_masked(self.moving, self.moving_mask, composed)
-            local = self.similarity.map(warped, weight)
+            local = self.dissimilarity.map(warped, weight)
         foreground = self.fixed > FOREGROUND
         if self.fixed_mask is not None:
             foreground = foreground & (self.fixed_mask > 0.5)

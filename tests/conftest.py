@@ -11,16 +11,18 @@ import pytest
 import torch
 from import_graph import PACKAGE, ROOT, import_graph, imports
 
-#: These protect the whole and take seconds.
+#: Test files that protect the whole and take seconds.
 ALWAYS = ("test_house.py", "test_notebooks.py")
+#: A change of one of these concerns every test.
+COMMON = ("tests/conftest.py", "tests/import_graph.py", "pyproject.toml", "constraints.txt")
 
 
 def pytest_addoption(parser) -> None:
     parser.addoption(
         "--touched",
         action="store_true",
-        help="only test files that import what differs from the last commit, or from the one "
-        "before where nothing does",
+        help="only test files that import, directly or in one step, what differs from the last "
+        "commit, or from the one before where nothing does",
     )
 
 
@@ -31,21 +33,22 @@ def pytest_configure(config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
-    """With --touched: leave out test files that do not import what was changed."""
+    """With --touched: leave out test files that import nothing that was changed, or next to it."""
     if not config.getoption("--touched") or not collection_path.name.startswith("test_"):
         return None
     if collection_path.suffix != ".py" or collection_path.name in ALWAYS:
         return None
     changed = changed_files()
-    if collection_path in changed:
+    if collection_path in changed or changed & {ROOT / name for name in COMMON}:
         return None
-    helpers = set(collection_path.parent.glob("[!t]*.py"))  # modules beside it that tests share
+    beside = collection_path.parent.glob("*.py")
+    helpers = {path for path in beside if not path.name.startswith("test_")}
     text = collection_path.read_text(encoding="utf-8")
     used = {path for path in helpers if f"from {path.stem} import" in text}
-    names = set().union(*(imports(path) for path in (collection_path, *used)))
-    if "nevf_lite" in names:  # by way of the door, which loads modules by name
-        names |= import_graph()["nevf_lite"]
-    return not (used & changed or names & changed_modules())
+    imported = set().union(*(imports(path) for path in (collection_path, *used)))
+    graph = import_graph()
+    reached = imported.union(*(graph[name] for name in imported))  # and what these import
+    return not (used & changed or reached & changed_modules())
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import nevf_lite
@@ -41,6 +42,7 @@ def imports(path: Path) -> set[str]:
     return names & MODULES.keys()
 
 
+@functools.cache
 def import_graph() -> dict[str, set[str]]:
     """Each module of the package and the modules that it imports."""
     graph = {name: imports(path) - {name} for name, path in MODULES.items()}

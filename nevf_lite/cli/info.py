@@ -18,7 +18,7 @@ EXAMPLES = {
   nevf info
   nevf info --image fixed.nii.gz --preset default --spacing 1"""
 }
-#: Voxels of 1 mm around a brain, as in the paper.
+#: Voxels of 1 mm around a brain, as in the prepared datasets.
 DEFAULT_SHAPE = (160, 192, 160)
 GIB = 2**30
 

@@ -170,7 +170,9 @@ def _load_subject(
     """
     if subject not in local.subjects:
         listed = ", ".join(local.subjects[:30]) + (" ..." if len(local.subjects) > 30 else "")
-        raise ValueError(f"{role}: {local.dataset.name} has no subject {subject!r}; it has {listed}")
+        raise ValueError(
+            f"{role}: {local.dataset.name} has no subject {subject!r}; it has {listed}"
+        )
     image = load_image(local.folder / f"{subject}_t1.nii.gz", role)
     image = _correct_directions(image, local.dataset.directions)
     grid = Grid.of(image)

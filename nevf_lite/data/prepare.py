@@ -1,7 +1,8 @@
 """Convert the owners' archives to images for `load_pair`: `nevf data prepare`.
 
-As in the paper: 1 mm, affinely aligned to MNI152, cropped, intensities normalised. Images are
-written as integers 0 to 255, which load_pair scales to [0, 1].
+As in section 3.1 of the paper: 1 mm, affinely aligned to MNI152, cropped (here to 160x192x160
+voxels), intensities scaled (here from minimum to maximum). Images are written as integers 0 to 255,
+which `load_pair` scales to [0, 1].
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def prepare_neurite(
 def _prepare_mindboggle(
     archive: Path, staging: Path, folder: Path, progress: bool, own_affine: bool
 ) -> list[Path]:
-    """Crop to the paper's box, with the published affine alignment to MNI152 or a new one."""
+    """Crop to `MNI_BOX`, with the published affine alignment to MNI152 or a new one."""
     from nevf_lite.data.simulate import MNI_BOX, template
 
     _unpack_subjects(archive, staging, MINDBOGGLE, max_bytes=4_000_000_000)

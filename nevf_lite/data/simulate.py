@@ -24,7 +24,7 @@ from nevf_lite.integrate import jacobian_determinant, scaling_and_squaring
 from nevf_lite.scans.space import Grid
 from nevf_lite.warp import sample
 
-#: The box of the prepared Mindboggle images: MNI152 space, 1 mm, cropped as in the paper.
+#: The box of the prepared Mindboggle images: MNI152 space, 1 mm. (The paper's is 162x192x144.)
 MNI_BOX = Grid(
     (160, 192, 160),
     np.array([[1, 0, 0, -80], [0, 1, 0, -112], [0, 0, 1, -73], [0, 0, 0, 1]], dtype=np.float64),

@@ -34,8 +34,9 @@ class Frame:
     fixed, moving: grids of the images. working: the finest lattice of the optimisation, with cubic
     voxels of `spacing` mm (to within one per cent, because its corners coincide with voxels of the
     fixed image). output: the same box at the resolution of the fixed image or of the lattice,
-    whichever is finer along each axis; flows are integrated there for output. initial: components
-    of the initial transform. tensors: the arguments of `optimise.fit`. notes: warnings for people.
+    whichever is finer along each axis; flows are integrated there for output. init_components:
+    the whole initial transform. tensors: the arguments of `optimise.fit`; its `initial` is the part
+    of that transform that is not affine, as a displacement. notes: caveats for the user.
     """
 
     fixed: Grid
@@ -43,7 +44,7 @@ class Frame:
     working: Grid
     output: Grid
     spacing: float
-    initial: tuple[Component, ...]
+    init_components: tuple[Component, ...]
     tensors: dict[str, Tensor | None]
     notes: list[str] = field(default_factory=list)
 

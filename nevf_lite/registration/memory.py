@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from nevf_lite.config import Config, Level
-from nevf_lite.fields import CHANNELS
+from nevf_lite.fields import FEATURES_PER_NODE
 from nevf_lite.grid import sparse_shape
 from nevf_lite.kernels import find_kernel
 from nevf_lite.kernels.memory import KEEP_LIMIT, SIREN_BLOCK
@@ -37,7 +37,7 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     # per point each sine layer stores its input to the sine and the sine itself
     floats_per_point = {
         "siren": 2 * config.width * config.depth,
-        "features": 3 * (CHANNELS * len(config.lattices) + config.width),
+        "features": 3 * (FEATURES_PER_NODE * len(config.lattices) + config.width),
         "voxel": ndim,
     }[config.field]
     chunk, arrays = config.chunk, VOXEL_ARRAYS

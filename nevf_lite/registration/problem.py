@@ -89,7 +89,9 @@ class RegistrationProblem:
             config.squarings,
             config.order,
         )
-        return Transform((velocity, *self.frame.initial), self.frame.fixed, self.frame.moving)
+        return Transform(
+            (velocity, *self.frame.init_components), self.frame.fixed, self.frame.moving
+        )
 
 
 def _affine_start(fixed, moving, fixed_mask, moving_mask, seed: int) -> Transform:

@@ -1,6 +1,6 @@
-"""`register()`: two scans in, one `Transform` out.
+"""`register()`: two scans in, one `Registration` out.
 
-This room deals with what the method must not know: files, millimetres, masks, devices. The
+It reads the files, converts millimetres to voxels, chooses the device and calls `optimise.fit`. The
 optimisation runs on a lattice of cubic voxels over the fixed image's box, with the image's own axes
 (permuted and flipped to lie closest to RAS). The moving image is resampled onto that lattice
 through the initial transform. The result maps points of the fixed image to points of the moving
@@ -57,7 +57,7 @@ def register(
     backend: of the fast kernels, "auto", "torch", "numba" or "triton"; by default the one that
         `kernels.backend` has set.
     seed: of the field's random initialisation, instead of the config's.
-    resume: the transform of an earlier result; the optimisation continues from its field.
+    resume: the transform of an earlier result, or its path; continues from its field.
     progress: show a bar on standard error.
     callback: called with each iteration's record.
     watch: called with each iteration's record and a function that returns the current transform.

@@ -16,12 +16,11 @@ from nevf_lite.transforms.transform import Transform
 class Registration:
     """The outcome of :func:`register`.
 
-    transform: fixed to moving. fixed, moving: the images as read. config: as it was used, spacing
-    and the finest level's step filled in. history: one record an iteration (see `optimise.Fit`).
-    timings: seconds of the affine start, of preparing and of the optimisation. stopped: "finished"
-    or "interrupted".
-    notes: what a careful person would want to be told. device: where it ran. backend: whose kernels
-    it was free to take (see `kernels`).
+    transform: fixed to moving. fixed, moving: the images as read. config: as it was used, with the
+    spacing and the finest level's step filled in. history: one record for each iteration, see
+    `optimise.Fit`. timings: seconds of the affine start, the preparation and the optimisation.
+    stopped: "finished" or "interrupted". device: where it ran. notes: caveats for the user.
+    backend: of the fast kernels, see `kernels`.
     """
 
     transform: Transform

@@ -24,14 +24,14 @@ class Folds:
     any: fraction of cells in which at least one simplex (triangle, tetrahedron) is flat or turned
         over; 0 means a digital diffeomorphism.
     volume: the non-diffeomorphic volume (area in 2-D), in voxels: the volume that is turned over.
-    fraction: that volume over the number of cells.
+    volume_fraction: that volume over the number of cells.
     """
 
     forward: float
     central: float
     any: float
     volume: float
-    fraction: float
+    volume_fraction: float
 
 
 def folds(displacement: Tensor) -> Folds:
@@ -67,7 +67,7 @@ def folds(displacement: Tensor) -> Folds:
         central=float(central.double().mean()),
         any=float(any_folded.double().mean()),
         volume=volume,
-        fraction=volume / any_folded.numel(),
+        volume_fraction=volume / any_folded.numel(),
     )
 
 

@@ -129,7 +129,7 @@ def score_deformation(transform: Transform, mask: np.ndarray | None = None) -> d
     return {
         "folds_percent": 100 * folding.forward,
         "folds_any_percent": 100 * folding.any,
-        "ndv_percent": 100 * folding.fraction,
+        "ndv_percent": 100 * folding.volume_fraction,
         "inverse_consistency_mm": float(error.mean()),
         "inverse_consistency_max_mm": float(error.max()),
     }

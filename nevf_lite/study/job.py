@@ -159,7 +159,7 @@ def _columns(
         "dice": _mean(scores),
         "dice_before": _mean(before),
         "folds_percent": 100 * folded.forward,
-        "ndv_percent": 100 * folded.fraction,
+        "ndv_percent": 100 * folded.volume_fraction,
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu_seconds, 2),
         "peak_mib": round(memory.mib, 1),

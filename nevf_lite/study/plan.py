@@ -84,7 +84,7 @@ class Study:
 
     name: of the study, in every row. pairs: `PairSpec`, or dictionaries as in the YAML file:
     {"dataset": ..., "fixed": ..., "moving": ...}, where lists mean all combinations;
-    {"dataset": ..., "split": "test"} for the nine pairs of the paper's protocol; {"dataset":
+    {"dataset": ..., "split": "test"} for the nine pairs of the test split; {"dataset":
     "simulated", "seed": ..., "ndim": 2}. methods: `MethodSpec`, or dictionaries: {"method": ...,
     "label": ..., options}. spacing: of the grid that the methods work on, mm (None: the fixed
     image's grid); scores are always computed on the label maps' grid. threads: of each job.

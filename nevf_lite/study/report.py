@@ -1,4 +1,4 @@
-"""The table of a study in the layout of the paper, with a paired test of the differences."""
+"""The table of a study, with a paired test of the differences."""
 
 from __future__ import annotations
 

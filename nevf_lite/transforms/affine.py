@@ -56,7 +56,7 @@ def affine_register(
         AffineImage.of(fixed, fixed_mask, frames[0], "fixed"),
         AffineImage.of(moving, moving_mask, frames[1], "moving"),
     )
-    finest = max(pair[0].extent) / FINEST[fixed.ndim]
+    finest = max(pair[0].field_of_view) / FINEST[fixed.ndim]
     coarse, middle, fine = ([i.at_spacing(finest * factor) for i in pair] for factor in (4, 2, 1))
 
     with _single_threaded():

@@ -80,7 +80,7 @@ class AffineImage:
         return cls(_in_frame(scaled, image.affine, frame), mask)
 
     @property
-    def extent(self) -> list[float]:
+    def field_of_view(self) -> list[float]:
         """Millimetres along each axis."""
         return [n * s for n, s in zip(self.image.GetSize(), self.image.GetSpacing(), strict=True)]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nevf_lite.fields import VelocityField
-from nevf_lite.grid import resize, voxel_ratio
-from nevf_lite.integrate import flow, invert
+from nevf_lite.grid import voxel_ratio
+from nevf_lite.integrate import invert, sparse_flow
 from nevf_lite.scans.space import Grid
 from nevf_lite.warp import sample
 
@@ -68,12 +68,9 @@ class DisplacementField:
         return cls(torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None], grid)
 
     def map(self, points: np.ndarray) -> np.ndarray:
-        voxels = torch.from_numpy(self.grid.to_voxels(points).T.astype(np.float32))
-        positions = voxels.reshape(1, self.grid.ndim, -1, *[1] * (self.grid.ndim - 1))
-        moved = sample(self.displacement, positions, padding="border")
-        return (
-            points + moved.reshape(self.grid.ndim, -1).T.double().numpy() @ self.grid.directions.T
-        )
+        positions = torch.from_numpy(self.grid.to_voxels(points).T.astype(np.float32))[None]
+        moved = sample(self.displacement, positions, padding="border")[0]
+        return points + moved.T.double().numpy() @ self.grid.directions.T
 
     @cached_property
     def inverse(self) -> DisplacementField:
@@ -118,10 +115,6 @@ class VelocityFlow:
         shape = self.grid.shape
         with torch.no_grad():
             velocity = self.sign * self.field.on_lattice(self.nodes)
-            lattice = shape if self.order == "upsample-integrate" else self.nodes
-            ratio = voxel_ratio(self.field.shape, lattice, like=velocity)
-            velocity = resize(velocity * ratio, lattice)
-            displacement = flow(velocity, self.integrator, self.steps)
-            ratio = voxel_ratio(lattice, shape, like=displacement)
-            displacement = resize(displacement, shape) * ratio
+            velocity = velocity * voxel_ratio(self.field.shape, shape, like=velocity)
+            displacement, _ = sparse_flow(velocity, shape, self.order, self.integrator, self.steps)
         return DisplacementField(displacement.float().cpu(), self.grid)

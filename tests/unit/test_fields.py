@@ -187,7 +187,7 @@ def test_lattices_finer_than_the_samples_wait(shape):
     """
     field = FeatureField(shape, (16, 8, 4, 2))
     for spacing, learn in [(1, 4), (2, 4), (3, 3), (6, 2), (100, 1)]:
-        field.set_sampling(spacing)
+        field.freeze_finer_than(spacing)
         assert [lattice.requires_grad for lattice in field.lattices] == [
             number < learn for number in range(4)
         ]

@@ -189,7 +189,7 @@ def test_a_mirrored_map_is_all_fold(ndim):
     u[:, 0] = -2 * identity([7] * ndim)[:, 0]
     result = folds(u)
     assert (result.forward, result.central, result.any) == (1, 1, 1)
-    assert result.fraction == pytest.approx(1)
+    assert result.volume_fraction == pytest.approx(1)
     assert result.volume == pytest.approx(6**ndim)
 
 

@@ -212,9 +212,13 @@ def test_double_precision_images_are_fitted_in_double_precision():
 
 
 def test_images_of_different_shapes_are_refused():
-    """The ground floor does not resample; it says who should."""
-    with pytest.raises(ValueError, match=r"moving: wanted the fixed image's shape \(32, 30\)"):
-        fit(torch.rand(1, 1, *SMALL), torch.rand(1, 1, 30, 32), QUICK)
+    """The ground floor does not resample: other grids, other channels, a volume of one slice."""
+    fixed = torch.rand(1, 1, *SMALL)
+    for moving in (torch.rand(1, 1, 30, 32), torch.rand(1, 2, *SMALL)):
+        with pytest.raises(ValueError, match=r"moving: wanted the fixed image's shape \(1, 1, 32"):
+            fit(fixed, moving, QUICK)
+    with pytest.raises(ValueError, match="at least 2 voxels"):
+        fit(fixed[..., :1], fixed[..., :1], QUICK)
 
 
 def test_deformation_is_one_motion_at_every_level():

@@ -59,8 +59,8 @@ class Exploding(torch.nn.Module):
         super().__init__()
         self.field, self.shape, self.calls = field, field.shape, 0
 
-    def set_sampling(self, spacing):
-        self.field.set_sampling(spacing)
+    def freeze_finer_than(self, spacing):
+        self.field.freeze_finer_than(spacing)
 
     def on_lattice(self, nodes):
         self.calls += 1

@@ -16,7 +16,7 @@ from nevf_lite.kernels.cpu.lanes import COUNT, floor, fma, load, splat, store
 
 ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 #: -pi as a sum: float32's nearest value, and the rest.
-PI = (np.float32(-math.pi), np.float32(-(math.pi - float(np.float32(math.pi)))))
+MINUS_PI = (np.float32(-math.pi), np.float32(-(math.pi - float(np.float32(math.pi)))))
 PER_PI = np.float32(1 / math.pi)
 #: (-1)^k / (2k + 1)! and (-1)^k / (2k)!, highest power first.
 SINE = tuple(np.float32((-1) ** k / math.factorial(2 * k + 1)) for k in range(6, 0, -1))
@@ -27,7 +27,7 @@ COSINE = tuple(np.float32((-1) ** k / math.factorial(2 * k)) for k in range(6, 0
 def _reduced(x):
     """r, r^2 and the sign that n gives."""
     n = floor(x * splat(PER_PI) + splat(HALF))
-    r = fma(n, splat(PI[1]), fma(n, splat(PI[0]), x))
+    r = fma(n, splat(MINUS_PI[1]), fma(n, splat(MINUS_PI[0]), x))
     odd = n - splat(TWO) * floor(n * splat(HALF))
     return r, r * r, splat(ONE) - splat(TWO) * odd
 

@@ -24,12 +24,12 @@ def demons(
 ) -> Transform:
     """Register with `DiffeomorphicDemonsRegistrationFilter`, which compares raw intensities.
 
-    fixed, moving, spacing: see the package. iterations: per level, coarse to fine; each level
-    halves the voxel size of the one before. sigma, update_sigma: of the Gaussians that smooth the
-    displacement and each update, voxels of the level; 0 for none. step_length: length of the
-    longest vector of an update, voxels. match: match the histogram of the moving image to that of
-    the fixed one first, because intensities of two scanners are not comparable. seed: not used, no
-    random numbers are drawn.
+    fixed, moving, spacing: see `nevf_lite.study.baselines`. iterations: per level, coarse to fine;
+    each level halves the voxel size of the one before. sigma, update_sigma: of the Gaussians that
+    smooth the displacement and each update, voxels of the level; 0 for none. step_length: length of
+    the longest vector of an update, voxels. match: match the histogram of the moving image to that
+    of the fixed one first, because intensities of two scanners are not comparable. seed: not used,
+    no random numbers are drawn.
     Raises ValueError if SimpleITK fails.
     """
     require("demons", "SimpleITK")

@@ -25,10 +25,11 @@ def dipy_syn(
 ) -> Transform:
     """Register with `SymmetricDiffeomorphicRegistration` and `CCMetric`.
 
-    fixed, moving, spacing: see the package. iterations: per level, coarse to fine. radius: of the
-    window of the correlation, voxels. sigma: of the Gaussian that smooths each update, voxels.
-    step_length: length of the longest vector of an update. inverse_iterations: for the inversion of
-    the fields. All defaults are those of DIPY. seed: not used, no random numbers are drawn.
+    fixed, moving, spacing: see `nevf_lite.study.baselines`. iterations: per level, coarse to fine.
+    radius: of the window of the correlation, voxels. sigma: of the Gaussian that smooths each
+    update, voxels. step_length: length of the longest vector of an update. inverse_iterations: for
+    the inversion of the fields. All defaults are those of DIPY. seed: not used, no random numbers
+    are drawn.
     Raises ValueError if dipy is missing or fails.
     """
     require("dipy", "dipy")

@@ -42,13 +42,14 @@ def niftyreg(
 ) -> Transform:
     """Register with `reg_f3d` of NiftyReg.
 
-    fixed, moving, spacing: see the package. levels: -ln. iterations: at most, at the finest level
-    (-maxit); the paper has 3 levels with 500 and 5 with 1000. similarity: "nmi" (64 bins) or "lncc"
-    with a Gaussian window. kernel: standard deviation of that window, mm. velocity: estimate a
-    velocity field, hence a diffeomorphism (-vel). control: voxels of the working grid between
-    control points (-sx); the default is 5 mm on a 1 mm grid, but 10 mm on a 2 mm grid, too coarse
-    for a cortex, where 2.5 is 5 mm. bending: weight of the bending energy (-be). The defaults are
-    those of NiftyReg, except for `iterations`. seed: not used, no random numbers are drawn.
+    fixed, moving, spacing: see `nevf_lite.study.baselines`. levels: -ln. iterations: at most, at
+    the finest level (-maxit); the paper has 3 levels with 500 and 5 with 1000. similarity: "nmi"
+    (64 bins) or "lncc" with a Gaussian window. kernel: standard deviation of that window, mm.
+    velocity: estimate a velocity field, hence a diffeomorphism (-vel). control: voxels of the
+    working grid between control points (-sx); the default is 5 mm on a 1 mm grid, but 10 mm on a 2
+    mm grid, too coarse for a cortex, where 2.5 is 5 mm. bending: weight of the bending energy
+    (-be). The defaults are those of NiftyReg, except for `iterations`. seed: not used, no random
+    numbers are drawn.
     Raises ValueError if the programs are missing, have no build for this platform, or fail.
     """
     if similarity not in ("nmi", "lncc"):

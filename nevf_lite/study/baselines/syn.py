@@ -24,9 +24,9 @@ def syn(
 ) -> Transform:
     """Register with antspyx, `SyNOnly` from the identity, local cross-correlation.
 
-    fixed, moving, spacing: see the package. iterations: per level, coarse to fine; antspyx shrinks
-    the levels by 4, 2, 1 and smooths them by 2, 1, 0 voxels. The paper has (40, 20, 0),
-    (80, 60, 40) and (160, 120, 80). radius: of the window of the correlation, voxels.
+    fixed, moving, spacing: see `nevf_lite.study.baselines`. iterations: per level, coarse to fine;
+    antspyx shrinks the levels by 4, 2, 1 and smooths them by 2, 1, 0 voxels. The paper has (40, 20,
+    0), (80, 60, 40) and (160, 120, 80). radius: of the window of the correlation, voxels.
     gradient_step, flow_sigma, total_sigma: the defaults of antspyx. threads: of ITK. seed: passed
     to ANTs; the dense correlation draws no random numbers, and runs on one thread are identical.
     Raises ValueError if antspyx is missing or fails.
