@@ -118,5 +118,5 @@ def test_a_step_reads_no_number(name, monkeypatch):
             ):
                 patch.setattr(torch.Tensor, name, forbidden)
             patch.setattr(torch, "tensor", forbidden)
-            descent.step()
+            descent.run_step()
     descent.close()
