@@ -38,7 +38,7 @@ class ReportData:
     jacobian: nibabel image of the determinant of x -> x + u(x).
     displacement_mm: (*shape, 3), RAS mm, pull-back.
     history: one dict per iteration, as :func:`nevf_lite.optimise.fit` records them; may be empty.
-    summary: metrics, with keys as :mod:`nevf_lite.viz.report.summary` describes. Where it lacks
+    summary: metrics, with keys as `viz.report.summary` describes. Where it lacks
         mean Dice (``dice_before``, ``dice_after``), ``folds_percent`` or ``seconds``, they are
         computed from the fields above.
     command: the command that repeats the registration. config, versions: its settings and the
