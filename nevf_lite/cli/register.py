@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nevf_lite.cli import checks, outcome
+from nevf_lite.cli.initial import InitMode, Network, check_initial, load_initial
 from nevf_lite.cli.settings import PRESET_HELP, Preset, build_config
 from nevf_lite.cli.terminal import option
 
@@ -23,6 +24,7 @@ EXAMPLES = {
     "register": """Examples:
   nevf register fixed.nii.gz moving.nii.gz -o result
   nevf register fixed.nii.gz moving.nii.gz -o result --affine --preset fast
+  nevf register fixed.nii.gz moving.nii.gz -o result --init-from symnet
   nevf register a.nii.gz b.nii.gz -o result --fixed-labels a_seg.nii.gz
                 --moving-labels b_seg.nii.gz --labels 1-62 --label-names mindboggle
 
@@ -74,6 +76,19 @@ def register(
         Path | None,
         _initial_option(
             "--init", "WARP", "Start from this transform, a result folder or an ITK field."
+        ),
+    ] = None,
+    init_from: Annotated[
+        Network | None,
+        _initial_option("--init-from", None, "Start from the prediction of this network.", "none"),
+    ] = None,
+    init_mode: Annotated[
+        InitMode | None,
+        _initial_option(
+            "--init-mode",
+            None,
+            "compose keeps the start and its folds; warm fits the field to it.",
+            "compose with --init, warm with --init-from",
         ),
     ] = None,
     resume: Annotated[
@@ -141,12 +156,8 @@ def register(
     with_labels = checks.all_or_none(fixed_labels=fixed_labels, moving_labels=moving_labels)
     requirement = "--fixed-labels and --moving-labels"
     checks.require(with_labels, requirement, labels=labels, label_names=label_names)
-    if affine and init is not None:
-        raise ValueError("--affine computes a transform to start from; leave --init out")
-    if resume is not None and (affine or init is not None):
-        raise ValueError(
-            "--resume keeps the earlier result's initial transform; leave --affine and --init out"
-        )
+    check_initial(affine, init, init_from, resume)
+    checks.require(init or init_from, "--init or --init-from", init_mode=init_mode)
     names = checks.label_names(label_names)
     config = build_config(preset_name, iterations, resume, spacing, seed)
     checks.check_result_folder(output, inputs)
@@ -168,16 +179,15 @@ def register(
         scoring = _load_labels(images[0], fixed_labels, moving_labels, labels)
         scoring["label_names"] = names
     folder = checks.check_result_folder(output, inputs, _result_size(*images))
-    initial = None if init is None else Transform.load(init)
     earlier = None if resume is None else Transform.load(resume)
-    if earlier is not None and earlier.components[1:]:  # the earlier result's initial transform
-        initial = Transform(earlier.components[1:], earlier.fixed, earlier.moving)
+    initial = load_initial(init, init_from, earlier, images, device)
 
     bar = sys.stderr.isatty() and not quiet
     registration = register_images(
         *images,
         config,
         init=initial,
+        init_mode=str(init_mode or (InitMode.warm if init_from else InitMode.compose)),
         affine=affine,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,

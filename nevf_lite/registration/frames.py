@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nevf_lite.config import Config
 from nevf_lite.grid import downsample_masked
-from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.registration.memory import check_memory
 from nevf_lite.scans.io import load_labels
 from nevf_lite.scans.space import Grid
@@ -21,8 +20,6 @@ from nevf_lite.transforms.transform import Transform
 
 #: Voxels of the working lattice kept around the heads: half a window, and room to move.
 MARGIN = 5
-#: Share of folded voxels in an initial deformation above which a note says so.
-FOLDED = 1e-4
 #: Overlap of the two heads, as a Dice, below which a note recommends an affine start.
 LITTLE_OVERLAP = 0.6
 
@@ -34,9 +31,10 @@ class Frame:
     fixed, moving: grids of the images. working: the finest lattice of the optimisation, with cubic
     voxels of `spacing` mm (to within one per cent, because its corners coincide with voxels of the
     fixed image). output: the same box at the resolution of the fixed image or of the lattice,
-    whichever is finer along each axis; flows are integrated there for output. init_components:
-    the whole initial transform. tensors: the arguments of `optimise.fit`; its `initial` is the part
-    of that transform that is not affine, as a displacement. notes: caveats for the user.
+    whichever is finer along each axis; flows are integrated there for output. composed,
+    resampled: the initial transform in two parts, up to its last component that is not affine, and
+    the rest, through which the moving image was resampled. tensors: the arguments of `fit`; its
+    `initial` is the displacement of `composed`. notes: caveats for the user.
     """
 
     fixed: Grid
@@ -44,7 +42,8 @@ class Frame:
     working: Grid
     output: Grid
     spacing: float
-    init_components: tuple[Component, ...]
+    composed: tuple[Component, ...]
+    resampled: tuple[Component, ...]
     tensors: dict[str, Tensor | None]
     notes: list[str] = field(default_factory=list)
 
@@ -108,13 +107,8 @@ class Frame:
         if n_composed:
             composed = Transform(components[:n_composed], fixed_grid, fixed_grid)
             tensors["initial"] = composed.voxel_displacement(working)
-            folded = float((jacobian_determinant(tensors["initial"]) <= 0).float().mean())
-            if folded > FOLDED:
-                notes.append(
-                    f"The initial deformation folds {100 * folded:.2g} % of the voxels, and what "
-                    "it folds stays folded."
-                )
-        return cls(fixed_grid, moving_grid, working, output, spacing, components, tensors, notes)
+        split = components[:n_composed], components[n_composed:]
+        return cls(fixed_grid, moving_grid, working, output, spacing, *split, tensors, notes)
 
 
 def choose_spacing(spacing: float | str | None, fixed: Grid) -> float:

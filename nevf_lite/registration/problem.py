@@ -13,11 +13,24 @@ import torch
 from nevf_lite.config import Config
 from nevf_lite.fields import VelocityField
 from nevf_lite.grid import sparse_shape
+from nevf_lite.integrate import jacobian_determinant
+from nevf_lite.optimise import make_field
 from nevf_lite.registration.frames import Frame
+from nevf_lite.registration.warm_start import warm_start
 from nevf_lite.scans.io import load_image
 from nevf_lite.scans.space import Grid
-from nevf_lite.transforms.components import VelocityFlow
+from nevf_lite.transforms.components import Component, VelocityFlow
 from nevf_lite.transforms.transform import Transform
+
+#: What to do with the part of an initial transform that is not affine: compose the field's flow
+#: with it (section 2.3 of the paper), or fit the field to it before the images are compared.
+INIT_MODES = ("compose", "warm")
+#: Share of folded voxels in a composed initial deformation above which a note says so.
+FOLDED = 1e-4
+FOLDED_NOTE = (
+    "The initial deformation folds {:.2g} % of the voxels, and what it folds stays folded; "
+    'init_mode="warm" would not keep it.'
+)
 
 
 @dataclass(eq=False)
@@ -26,7 +39,8 @@ class RegistrationProblem:
 
     fixed, moving: the images as read. frame: the lattice of the optimisation. config: the settings,
     with the spacing in mm filled in. device: where the optimisation runs. inputs: the arguments of
-    `optimise.fit`, on that device. timings: seconds of the affine start and of the preparation.
+    `optimise.fit`, on that device. initial: components applied after the field's flow. timings:
+    seconds of the affine start, of a warm start, of the preparation. notes: caveats for the user.
     """
 
     fixed: nib.Nifti1Image
@@ -35,7 +49,9 @@ class RegistrationProblem:
     config: Config
     device: torch.device
     inputs: dict
+    initial: tuple[Component, ...]
     timings: dict[str, float]
+    notes: list[str]
 
     @classmethod
     def prepare(
@@ -49,8 +65,14 @@ class RegistrationProblem:
         fixed_mask=None,
         moving_mask=None,
         resume: Transform | None = None,
+        init_mode: str = "compose",
+        progress: bool = False,
     ) -> RegistrationProblem:
         """Arguments and errors as of :func:`register`."""
+        if init_mode not in INIT_MODES:
+            raise ValueError(f"init_mode: wanted one of {INIT_MODES}, got {init_mode!r}")
+        if init_mode == "warm" and (init is None or resume is not None):
+            raise ValueError("init_mode: a warm start needs init, and no result to resume")
         started = time.perf_counter()
         fixed, moving = load_image(fixed, "fixed"), load_image(moving, "moving")
         timings = {}
@@ -64,9 +86,20 @@ class RegistrationProblem:
         frame = Frame.build(fixed, moving, init, config, fixed_mask, moving_mask, device=device)
         inputs = {name: None if t is None else t.to(device) for name, t in frame.tensors.items()}
         inputs["field"] = None if resume is None else _resumed_field(resume, frame).to(device)
-        timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
         config = replace(config, spacing=frame.spacing)
-        return cls(fixed, moving, frame, config, device, inputs, timings)
+        timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
+        initial, notes = (*frame.composed, *frame.resampled), list(frame.notes)
+        if init_mode == "warm" and frame.composed:
+            started = time.perf_counter()
+            inputs["field"], error = _warm_field(inputs, config, progress)
+            inputs["initial"], initial = None, frame.resampled
+            timings["warm_start"] = time.perf_counter() - started
+            notes.append(f"The field started {error * frame.spacing:.2f} mm from the initial one.")
+        elif inputs["initial"] is not None:
+            folded = (jacobian_determinant(inputs["initial"]) <= 0).float().mean().item()
+            if folded > FOLDED:
+                notes.append(FOLDED_NOTE.format(100 * folded))
+        return cls(fixed, moving, frame, config, device, inputs, initial, timings, notes)
 
     def effective_config(self, record: dict) -> Config:
         """The config with the step L that the finest level used.
@@ -89,9 +122,14 @@ class RegistrationProblem:
             config.squarings,
             config.order,
         )
-        return Transform(
-            (velocity, *self.frame.init_components), self.frame.fixed, self.frame.moving
-        )
+        return Transform((velocity, *self.initial), self.frame.fixed, self.frame.moving)
+
+
+def _warm_field(inputs: dict, config: Config, progress: bool) -> tuple[VelocityField, float]:
+    """A new field, fitted to the initial displacement; and what is left, in voxels."""
+    fixed = inputs["fixed"]
+    field = make_field(fixed.shape[2:], config).to(fixed)
+    return field, warm_start(field, inputs["initial"], fixed, config, progress)
 
 
 def _affine_start(fixed, moving, fixed_mask, moving_mask, seed: int) -> Transform:

@@ -32,6 +32,7 @@ def register(
     config: str | Config = "default",
     *,
     init: Transform | None = None,
+    init_mode: str = "compose",
     affine: bool = False,
     fixed_mask=None,
     moving_mask=None,
@@ -49,7 +50,10 @@ def register(
     fixed, moving: paths, nibabel images, or arrays and tensors (D, H, W) or (H, W) with 1 mm
         voxels. Grids, spacings and orientations may differ.
     config: a preset's name ("default", "fast", "siren", "paper") or a `Config`.
-    init: a transform from fixed to moving, or its path. It is applied after the one that is sought.
+    init: a transform from fixed to moving, or its path.
+    init_mode: "compose" applies `init` after the transform that is sought, as in section 2.3 of the
+        paper, and what it folds stays folded. "warm" fits the field to it first and then lets the
+        images decide; only the affine end of `init` is kept.
     affine: compute an affine transform first and use it as `init`.
     fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image counts.
     spacing: mm of the working lattice, instead of the config's.
@@ -73,7 +77,17 @@ def register(
     torch_device = choose_device(device)
     with kernels.backend(backend):  # the backend decides how much memory is needed
         problem = RegistrationProblem.prepare(
-            fixed, moving, config, torch_device, init, affine, fixed_mask, moving_mask, resume
+            fixed,
+            moving,
+            config,
+            torch_device,
+            init,
+            affine,
+            fixed_mask,
+            moving_mask,
+            resume,
+            init_mode,
+            progress,
         )
         if watch is not None and problem.inputs["field"] is None:  # the field that `fit` would make
             image = problem.inputs["fixed"]
@@ -149,7 +163,7 @@ def register_many(
 def _registration(
     problem: RegistrationProblem, outcome: Fit, seconds: float, backend: str
 ) -> Registration:
-    config, notes = problem.config, problem.frame.notes
+    config, notes = problem.config, problem.notes
     if outcome.history:
         effective = problem.effective_config(outcome.history[-1])
         if effective != config:

@@ -14,7 +14,7 @@ from nevf_lite.transforms.transform import Transform
 
 @dataclass(frozen=True)
 class Registration:
-    """The outcome of :func:`register`.
+    """The outcome of :func:`nevf_lite.registration.register.register`.
 
     transform: fixed to moving. fixed, moving: the images as read. config: as it was used, with the
     spacing and the finest level's step filled in. history: one record for each iteration, see

@@ -105,6 +105,7 @@ def nevf(
     seed=0,
     preset="default",
     init=None,
+    init_mode="compose",
     device="auto",
     watch=None,
     **settings,
@@ -113,7 +114,7 @@ def nevf(
 
     preset: name of the config. settings: fields of `Config` that differ from the preset, levels as
     dictionaries. init: another method and its options, {"method": "voxelmorph", ...}, whose
-    transform is the initial one. watch: see `register`.
+    transform is the initial one. init_mode, watch: see `register`.
     """
     import torch
 
@@ -124,10 +125,8 @@ def nevf(
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
     torch.set_num_threads(threads)
-    registration = register(
-        fixed, moving, config, init=init, seed=seed, device=device, watch=watch, progress=False
-    )
-    return registration.transform
+    options = {"init": init, "init_mode": init_mode, "seed": seed, "device": device}
+    return register(fixed, moving, config, watch=watch, progress=False, **options).transform
 
 
 def nevf_many(
@@ -138,6 +137,7 @@ def nevf_many(
     seed=0,
     preset="default",
     init=None,
+    init_mode="compose",
     device="auto",
     **settings,
 ) -> list[Registration]:
@@ -193,8 +193,14 @@ def _nevf_config(preset, **settings):
         raise ValueError(f"a setting has the wrong type ({error})") from error
 
 
-def _check_nevf(preset="default", init=None, device="auto", **settings) -> None:
+def _check_nevf(
+    preset="default", init=None, init_mode="compose", device="auto", **settings
+) -> None:
+    from nevf_lite.registration.problem import INIT_MODES
+
     _nevf_config(preset, **settings)
+    if init_mode not in INIT_MODES or (init_mode == "warm" and init is None):
+        raise ValueError(f"init_mode: wanted one of {INIT_MODES}, with an init, got {init_mode!r}")
     if init is not None:
         if not isinstance(init, Mapping) or "method" not in init:
             raise ValueError(f"init: wanted a method and its options, got {init!r}")

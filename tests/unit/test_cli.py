@@ -155,6 +155,26 @@ def test_options_reach_the_registration(done, tmp_path, monkeypatch):
     assert seen["affine"] and seen["init"] is None
 
 
+def test_a_network_is_a_place_to_start_from(tmp_path):
+    """--init-from: the field is fitted to the prediction, or composed with it where asked for."""
+    files = write_pair(tmp_path, 3)
+    words = ["register", files["fixed"], files["moving"], "--iterations", "0,0,1"]
+    said = nevf(*words, "-o", tmp_path / "warm", "--init-from", "small")
+    assert said.exit_code == 0 and "mm from the initial one" in said.stderr
+    assert len(Transform.load(tmp_path / "warm").components) == 1
+    composed = ["--init-from", "small", "--init-mode", "compose"]
+    good(*words, "-o", tmp_path / "composed", *composed)
+    assert len(Transform.load(tmp_path / "composed").components) == 2
+    for more, wrong in (
+        (["--init-from", "small", "--affine"], "leave --init-from out"),
+        (["--init-from", "small", "--resume", tmp_path / "warm"], "leave --init-from out"),
+        (["--init-mode", "warm"], "--init-mode was given without --init or --init-from"),
+    ):
+        refused = nevf(*words, "-o", tmp_path / "none", *more)
+        assert refused.exit_code == 2 and wrong in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_resume_goes_on_where_the_result_stands(done, tmp_path):
     """The earlier settings hold, the earlier start too, and the first loss is near the last one."""
     words = ["register", done["fixed"], done["moving"], "-o", tmp_path / "r", "--json"]

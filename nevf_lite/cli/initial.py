@@ -1,0 +1,52 @@
+"""The options of `nevf register` that say where a registration starts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+    from nevf_lite.transforms.transform import Transform
+
+InitMode = StrEnum("InitMode", ["compose", "warm"])
+#: Networks that predict a start: the published ones at 1 mm, and the one in the package at 2 mm.
+Network = StrEnum("Network", ["symnet", "voxelmorph", "small"])
+
+
+def check_initial(
+    affine: bool, init: Path | None, init_from: Network | None, resume: Path | None
+) -> None:
+    """ValueError if more than one initial transform is asked for."""
+    given = {"--affine": affine, "--init": init, "--init-from": init_from}
+    options = [name for name, value in given.items() if value]
+    if len(options) > 1:
+        raise ValueError(f"{options[0]} gives a transform to start from; leave {options[1]} out")
+    if resume is not None and options:
+        raise ValueError(
+            f"--resume keeps the earlier result's initial transform; leave {options[0]} out"
+        )
+
+
+def load_initial(
+    init: Path | None,
+    init_from: Network | None,
+    earlier: Transform | None,
+    images: tuple[nib.Nifti1Image, nib.Nifti1Image],
+    device: str,
+) -> Transform | None:
+    """The initial transform: read, predicted by a network, or that of the result to resume."""
+    from nevf_lite.transforms.transform import Transform
+
+    if init is not None:
+        return Transform.load(init)
+    if init_from is not None:
+        from nevf_lite.networks import load_network, predict
+
+        name, weights = ("symnet", "small") if init_from == "small" else (init_from, "official")
+        return predict(load_network(str(name), weights), *images, device=device)
+    if earlier is not None and earlier.components[1:]:
+        return Transform(earlier.components[1:], earlier.fixed, earlier.moving)
+    return None
