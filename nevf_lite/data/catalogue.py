@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Label tables of the package. Columns: index, name, original_ids (of FreeSurfer or the owner).
+# Label tables of the package. Columns: index, name, original_ids (of FreeSurfer or the owner).
 TABLES = Path(__file__).parent / "tables"
 
 _MARCUS = (

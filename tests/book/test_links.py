@@ -118,6 +118,12 @@ def test_no_script_of_the_book_names_a_server_to_fetch_from(pages):
         assert "unpkg.com" not in path.read_text(encoding="utf-8"), path.name
 
 
+def test_no_page_names_a_folder_of_the_machine_that_built_it(pages):
+    """A constant that is a path, documented, would print it."""
+    root = str(BUILT.parents[1])
+    assert not [path.name for path in pages if root in path.read_text(encoding="utf-8")]
+
+
 def test_every_image_says_what_it_shows(pages):
     found = [f"{path.name}:{n}" for path, page in pages.items() for n in page.without_alt]
     assert not found
