@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -73,10 +72,7 @@ def after(frame, act, selector: str = "#scene") -> tuple[str, str]:
     before = frame.eval_on_selector(selector, PIXELS)
     drawn = frame.evaluate("document.body.dataset.drawn")
     act()
-    limit = time.monotonic() + 10
-    while frame.evaluate("document.body.dataset.drawn") == drawn:
-        assert time.monotonic() < limit, "nothing was drawn"
-        time.sleep(0.02)
+    frame.wait_for_function("drawn => document.body.dataset.drawn !== drawn", arg=drawn, polling=20)
     return before, frame.eval_on_selector(selector, PIXELS)
 
 
