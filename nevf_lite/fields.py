@@ -214,7 +214,7 @@ class FeatureField(VelocityField):
 
 
 class VoxelField(VelocityField):
-    """Velocities stored on a lattice and interpolated linearly: the voxel parameter of section 3.5.
+    """Velocities on a lattice, interpolated linearly: the paper's voxel parameter (section 3.5).
 
     shape: the finest grid. nodes: of the lattice; by default the whole grid, as in the paper
     (D x H x W). It starts at zero.

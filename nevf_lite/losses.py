@@ -225,7 +225,7 @@ def jacobian_penalty(displacement: Tensor, margin: float = 0.0) -> Tensor:
 
 
 def smoothness(field: Tensor) -> Tensor:
-    """Mean squared forward difference over voxels, components and axes: L_reg of section 2.4.
+    """Mean squared forward difference over voxels, components and axes: L_reg (paper, 2.4).
 
     field: (N, ndim, *shape) in voxels, a displacement or a velocity. The paper writes the gradient
     of the map, which adds the identity, and a sum. At its weight of 0.1 a sum would outweigh the

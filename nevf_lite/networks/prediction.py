@@ -94,7 +94,7 @@ def voxelmorph(
     progress: bool = False,
     watch: Callable[[dict, Callable[[], Transform]], None] | None = None,
 ) -> Transform:
-    """Register with VoxelMorph (Balakrishnan et al., CVPR 2018): a baseline of section 3.3.
+    """VoxelMorph (Balakrishnan et al., CVPR 2018), a baseline of the NeVF paper (3.3).
 
     weights: "official" (trained from scans to an atlas, at 1 mm), "small" (of this package, at
     2 mm) or a file, see `load_network`. threads: number of CPU threads. seed: unused, because
@@ -131,7 +131,7 @@ def symnet(
     progress: bool = False,
     watch: Callable[[dict, Callable[[], Transform]], None] | None = None,
 ) -> Transform:
-    """Register with SYMNet (Mok and Chung, CVPR 2020): a baseline of section 3.3.
+    """Register with SYMNet (Mok and Chung, CVPR 2020), a baseline of the NeVF paper (3.3).
 
     Arguments as for :func:`voxelmorph`. The official weights were trained on neurite-OASIS. An
     OASIS subject was very probably among their training subjects, so their scores on OASIS are not
