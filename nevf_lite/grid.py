@@ -89,17 +89,21 @@ def _by_axis(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
 
 
 def downsample(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """Blur (N, C, *any) against aliasing, then `resize` it to the coarser grid `shape`.
-
-    The Gaussian's standard deviation is about half the reduction factor, in voxels of the finer
-    grid, and 0 along an axis that keeps its size. That is the usual compromise between aliasing and
-    detail.
-    """
+    """Blur (N, C, *any) by `antialiasing_sigma`, then `resize` to the coarser grid `shape`."""
     for axis, (old, new) in enumerate(zip(image.shape[2:], shape, strict=True)):
         factor = (old - 1) / (new - 1)
         if factor > 1.01:
-            image = blur(image, 0.5 * factor * math.sqrt(1 - factor**-2), axis)
+            image = blur(image, antialiasing_sigma(factor), axis)
     return resize(image, shape)
+
+
+def antialiasing_sigma(factor: float) -> float:
+    """Standard deviation, in voxels, of the blur before a grid is made `factor` (>= 1) coarser.
+
+    It is about half the factor, and 0 where the factor is 1: the usual compromise between aliasing
+    and detail.
+    """
+    return 0.5 * factor * math.sqrt(1 - factor**-2)
 
 
 def downsample_masked(

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from nevf_lite.grid import identity, resize, resize_field, voxel_ratio
+from nevf_lite.grid import antialiasing_sigma, identity, resize, resize_field, voxel_ratio
 from nevf_lite.integrate import jacobian_determinant, scaling_and_squaring
 from nevf_lite.scans.space import Grid
 from nevf_lite.warp import sample
@@ -119,8 +119,8 @@ def template(ndim: int = 3, spacing: float = 1.0) -> tuple[Grid, torch.Tensor]:
         affine = grid.affine.copy()
         affine[2, 3] = SLICE_HEIGHT
         grid, volumes = Grid(grid.shape[:2], affine), volumes[..., index]
-    if spacing > 1:  # the blur of grid.downsample, at every voxel
-        sigma = 0.5 * np.sqrt(spacing**2 - 1)
+    if spacing > 1:
+        sigma = antialiasing_sigma(spacing)
         volumes = np.stack([ndimage.gaussian_filter(v, sigma, truncate=3) for v in volumes])
     return grid, torch.from_numpy(np.ascontiguousarray(volumes, dtype=np.float32))[None]
 

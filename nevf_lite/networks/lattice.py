@@ -7,10 +7,9 @@ import math
 import nibabel as nib
 import numpy as np
 import torch
-from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from torch import Tensor
 
-from nevf_lite.grid import blur
+from nevf_lite.grid import antialiasing_sigma, blur
 from nevf_lite.networks.base import NetworkFrame
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.transform import Transform
@@ -37,7 +36,7 @@ def lattice_over(
     voxel_size = frame.spacing if spacing is None else float(spacing)
     if not 0 < voxel_size < math.inf:
         raise ValueError(f"spacing: wanted millimetres above 0, got {spacing!r}")
-    oriented = _reoriented(fixed, frame.orientation)
+    oriented, _ = fixed.reoriented(frame.orientation)
     counts = [
         max(1, round(n * s / voxel_size))
         for n, s in zip(oriented.shape, oriented.spacing, strict=True)
@@ -68,18 +67,7 @@ def onto_lattice(image: nib.Nifti1Image, lattice: Grid) -> Tensor:
     volume = torch.from_numpy((data - low) / (high - low))[None, None]
     for axis, spacing in enumerate(grid.spacing):
         factor = min(lattice.spacing) / spacing
-        if factor > 1.01:  # the same blur as in `grid.downsample`
-            volume = blur(volume, 0.5 * factor * math.sqrt(1 - factor**-2), axis)
+        if factor > 1.01:
+            volume = blur(volume, antialiasing_sigma(factor), axis)
     identity = Transform.identity(lattice)
     return torch.from_numpy(identity.pull_back(volume[0, 0].numpy(), grid, lattice))[None, None]
-
-
-def _reoriented(grid: Grid, orientation: str) -> Grid:
-    """The same voxels with axes permuted and flipped to lie closest to an orientation."""
-    if grid.ndim == 2:
-        return grid.canonical()[0]
-    change = ornt_transform(io_orientation(grid.affine), axcodes2ornt(orientation))
-    shape = [0] * 3
-    for axis, (target, _) in enumerate(change):
-        shape[int(target)] = grid.shape[axis]
-    return Grid(tuple(shape), grid.affine @ inv_ornt_aff(change, grid.shape))

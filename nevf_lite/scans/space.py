@@ -93,19 +93,25 @@ class Grid:
         return self.with_shape(tuple(max(round(e / millimetres) + 1, 2) for e in self.extent))
 
     def canonical(self) -> tuple[Grid, np.ndarray]:
-        """The same voxels with axes permuted and flipped to lie closest to RAS+.
+        """`reoriented` to RAS+. Flipped copies of an image have one canonical grid.
 
-        Returns the grid and the nibabel orientation transform (ndim, 2) that takes an array on
-        this grid to it. No voxel is resampled. Flipped copies of an image have one canonical grid,
-        so they register alike, bit for bit, from the same random initial weights.
+        So they register alike, bit for bit, from the same random initial weights.
         """
-        orientation = io_orientation(self.affine)
+        return self.reoriented("RAS")
+
+    def reoriented(self, orientation: str) -> tuple[Grid, np.ndarray]:
+        """The same voxels with axes permuted and flipped to lie closest to an orientation.
+
+        orientation: axis codes as of nibabel, for example "LPS"; a 2-D grid is always laid closest
+        to RAS+. Returns the grid and the nibabel orientation transform (ndim, 2) that takes an
+        array on this grid to it. No voxel is resampled.
+        """
+        axes = io_orientation(self.affine)
         if self.ndim == 2:  # only the two in-plane axes are permuted
-            orientation = orientation[:2]
-            order = np.argsort(np.argsort(orientation[:, 0]))
-            reorientation = np.stack([order.astype(float), orientation[:, 1]], axis=1)
+            order = np.argsort(np.argsort(axes[:2, 0]))
+            reorientation = np.stack([order.astype(float), axes[:2, 1]], axis=1)
         else:
-            reorientation = ornt_transform(orientation, axcodes2ornt("RAS"))
+            reorientation = ornt_transform(axes, axcodes2ornt(orientation))
         affine = self.affine.copy()
         columns = affine[:3, : self.ndim].copy()
         origin = affine[:3, 3].copy()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from nevf_lite.grid import antialiasing_sigma
 from nevf_lite.scans.io import load_labels
 from nevf_lite.scans.itk import sheared
 
@@ -99,7 +100,7 @@ class AffineImage:
         old = np.array(self.image.GetSpacing())
         new = np.maximum(old, spacing)
         size = np.floor((np.array(self.image.GetSize()) - 1) * old / new).astype(int) + 1
-        sigma = (0.5 * np.sqrt(new**2 - old**2) / old)[::-1]
+        sigma = [antialiasing_sigma(factor) for factor in (new / old)[::-1]]
         smooth = sitk.GetArrayFromImage(self.image)
         if self.mask is None:
             smooth = ndimage.gaussian_filter(smooth, sigma, truncate=3)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from nevf_lite.grid import antialiasing_sigma
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.scans.io import load_image
 from nevf_lite.scans.space import Grid
@@ -171,7 +172,7 @@ def resample_scan(image, transform: Transform | None, box: Grid) -> np.ndarray:
     if max(reduction) > 1.2:
         from scipy.ndimage import gaussian_filter
 
-        values = gaussian_filter(values, [0.5 * np.sqrt(max(r * r - 1, 0)) for r in reduction])
+        values = gaussian_filter(values, [antialiasing_sigma(max(r, 1)) for r in reduction])
     chain = Transform.identity(box, grid) if transform is None else transform
     return chain.pull_back(values, grid, box)
 
