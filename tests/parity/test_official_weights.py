@@ -19,11 +19,12 @@ PEOPLE = ("OAS1_0001", "OAS1_0002")
 
 
 @pytest.fixture
-def official(nevf_data):
+def official(nevf_data, monkeypatch):
     """Skips where neither the weights nor the data are here: nothing is downloaded by a test."""
     if not (nevf_data.parent / "weights").is_dir() or not (nevf_data / "neurite").is_dir():
         pytest.skip("the published weights or the neurite brains are not here")
     pytest.importorskip("h5py")
+    monkeypatch.setenv("NEVF_DATA", str(nevf_data))  # where the package looks for both
 
 
 def scored(transform: Transform, pair) -> float:
