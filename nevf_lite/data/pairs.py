@@ -22,7 +22,7 @@ import torch
 from nevf_lite.data.catalogue import DATASETS, TABLES, Dataset, data_folders, read_table
 from nevf_lite.grid import downsample
 from nevf_lite.scans.io import load_image, load_labels
-from nevf_lite.scans.space import Grid
+from nevf_lite.scans.space import Grid, check_spacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +91,7 @@ def load_pair(
         raise ValueError(f"ndim: {dataset} has {entry.ndims[0]} axes, got {ndim}")
     if dataset == "simulated":
         return _simulated_pair(entry, fixed, moving, spacing, seed, ndim or 3)
-    if spacing is not None and not 0.1 <= spacing <= 50:
-        raise ValueError(f"spacing: wanted millimetres between 0.1 and 50, got {spacing}")
+    check_spacing(spacing)
     local = _locate(entry)
     if local.folder is None:
         raise FileNotFoundError(_missing_message(entry))

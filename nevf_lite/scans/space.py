@@ -131,3 +131,9 @@ class Grid:
             and self.shape == other.shape
             and np.allclose(self.affine, other.affine, atol=1e-5)
         )
+
+
+def check_spacing(spacing: float | None) -> None:
+    """ValueError for a spacing to resample to outside 0.1 to 50 mm; None keeps the image's own."""
+    if spacing is not None and not 0.1 <= spacing <= 50:
+        raise ValueError(f"spacing: wanted millimetres between 0.1 and 50, got {spacing}")

@@ -27,7 +27,7 @@ from nibabel.orientations import apply_orientation
 from nevf_lite.grid import downsample
 from nevf_lite.scans.io import load_image, save_image
 from nevf_lite.scans.itk import sheared
-from nevf_lite.scans.space import Grid
+from nevf_lite.scans.space import Grid, check_spacing
 from nevf_lite.study.environment import with_threads
 from nevf_lite.transforms.components import DisplacementField
 from nevf_lite.transforms.transform import Transform
@@ -87,8 +87,7 @@ def workspace(tool: str, fixed, moving, spacing: float | None, threads: int) -> 
     for images without three axes, for axes not at right angles (which no ITK tool reads), and for a
     spacing or a number of threads out of range.
     """
-    if spacing is not None and not 0.1 <= spacing <= 50:
-        raise ValueError(f"spacing: wanted millimetres between 0.1 and 50, got {spacing}")
+    check_spacing(spacing)
     if threads < 1:
         raise ValueError(f"threads: wanted at least 1, got {threads}")
     images = {"fixed": load_image(fixed, "fixed"), "moving": load_image(moving, "moving")}
