@@ -1,4 +1,4 @@
-"""FireANTs (Jena et al., Nature Communications 2025): Adam on the group of diffeomorphisms."""
+"""FireANTs (Jena et al., 2024): Adam on the group of diffeomorphisms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fireants(
     to fine; each level halves the voxel size of the one before. window: edge of the window of the
     correlation, voxels. gradient_sigma, warp_sigma: of the Gaussians that smooth each update and
     the warp, voxels of the level. lr: of Adam. seed: not used, no random numbers are drawn. The
-    defaults were tuned on brains of the `train` split; FireANTs' own smooth less and more.
+    defaults were tuned on brains of the `train` split.
     Raises ValueError if fireants is missing or fails.
     """
     require("fireants", "fireants", INSTALL)
