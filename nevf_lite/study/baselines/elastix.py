@@ -1,7 +1,7 @@
 """elastix (Klein et al., IEEE Transactions on Medical Imaging 2010): cubic B-splines, few points.
 
 Each iteration compares the images at a few thousand random points, so that its cost does not grow
-with the grid.
+with the grid. Ten seconds of every call are the loading of ITK.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def elastix(
     spacing: float | None = None,
     threads: int = 1,
     seed: int = 0,
-    iterations: int = 1000,
+    iterations: int = 2000,
     levels: int = 3,
-    control: float = 5.0,
+    control: float = 4.0,
     samples: int = 5000,
     metric: str = "AdvancedNormalizedCorrelation",
     bending: float = 0.0,
@@ -34,7 +34,8 @@ def elastix(
     halves the smoothing of the images and the spacing of the control points. control: their
     spacing at the last level, mm. samples: random points, new ones in each iteration. metric: one
     of elastix, such as "AdvancedMattesMutualInformation". bending: weight of the bending energy; 0
-    for none. seed: of the points. The rest is elastix's own default, step sizes estimated by it.
+    for none. seed: of the points. The step sizes are elastix's own estimates. The defaults were
+    tuned on brains of the `train` split.
     Raises ValueError if itk-elastix is missing or fails.
     """
     require("elastix", "itk", INSTALL)
