@@ -56,8 +56,9 @@ class Config:
     network behind the features. depth, omega: of the SIREN. lattices: spacings of the features, in
     voxels of the finest grid. scale: voxels of the finest grid per unit of the network's output;
     scale and learning rate are one knob.
-    integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5". squarings: squarings, or steps
-    of the solver ("dopri5" chooses its own). order:
+    integrator: "squaring" as in the paper, "midpoint-squaring", or "euler", "midpoint", "rk4",
+    "dopri5", see `integrate.flow`. squarings: squarings, or steps of the solver ("dopri5" chooses
+    its own). order:
     "upsample-integrate" as in the paper, or "integrate-upsample".
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
@@ -137,7 +138,7 @@ class Config:
 
 CHOICES = {
     "field": ("siren", "features", "voxel"),
-    "integrator": ("squaring", "euler", "midpoint", "rk4", "dopri5"),
+    "integrator": ("squaring", "midpoint-squaring", "euler", "midpoint", "rk4", "dopri5"),
     "order": ("upsample-integrate", "integrate-upsample"),
     "similarity": ("lncc", "ncc", "mse", "nmi", "mind"),
     "smooth_target": ("displacement", "velocity"),

@@ -53,7 +53,8 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     points_alive = points if chunk is None else min(points, chunk)
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
-    stored = config.squarings * ndim * (1 if config.integrator == "squaring" else 12)
+    arrays_stored = {"squaring": config.squarings, "midpoint-squaring": config.squarings + 2}
+    stored = ndim * arrays_stored.get(config.integrator, 12 * config.squarings)
     return 4 * (points_alive * floats_per_point + integrated * stored + voxels * arrays)
 
 
