@@ -20,7 +20,7 @@ from nevf_lite.fields import SirenField, VelocityField
 from nevf_lite.grid import identity, normalised, resize, sparse_shape, voxel_ratio
 from nevf_lite.integrate import integrate_ode, jacobian_determinant
 from nevf_lite.losses import SIMILARITIES, LocalNCC, penalties, weighted_mean
-from nevf_lite.warp import sample, sample_masked
+from nevf_lite.warp import read_masked, sample
 
 
 class TimeSirenField(SirenField):
@@ -152,7 +152,7 @@ class PatchLoss:
         displacement = _displacement(field, positions, self.shape, config)
         moved = positions + displacement
         if self.initial is not None:
-            moved = moved + sample(self._each(self.initial, first), moved, padding="border")
+            moved = moved + _sample_each(self.initial, moved, padding="border")
         dissimilarity = self._dissimilarity(positions, moved)
         jacobian, smooth, folds = penalties(self._core(displacement), config.margin)
         if self.initial is not None:  # report the folds of the composition
@@ -164,13 +164,12 @@ class PatchLoss:
     def _dissimilarity(self, positions: Tensor, moved: Tensor) -> Tensor:
         """The fixed image at its own positions against the moving one where they have moved."""
         # padded with zeros, all that lies outside the grid is read as on it: zero
-        inside = sample(torch.ones_like(self._each(self.fixed[:, :1], positions)), positions)
-        fixed = sample(self._each(self.fixed, positions), positions)
-        moving, mask = self._each(self.moving, positions), self._each(self.moving_mask, positions)
-        warped, weight = sample_masked(moving, mask, moved)
+        inside = _sample_each(torch.ones_like(self.fixed[:, :1]), positions)
+        fixed = _sample_each(self.fixed, positions)
+        read = functools.partial(_sample_each, positions=moved)
+        warped, weight = read_masked(self.moving, self.moving_mask, read)
         warped, weight = warped * inside, None if weight is None else weight * inside
-        mask = self._each(self.fixed_mask, positions)
-        mask = None if mask is None else sample(mask, positions)
+        mask = None if self.fixed_mask is None else _sample_each(self.fixed_mask, positions)
         if self.config.similarity != "lncc":
             return SIMILARITIES[self.config.similarity](fixed, weight=mask)(warped, weight)
         local = LocalNCC(fixed, self.level.window, mask).map(warped, weight)
@@ -183,7 +182,9 @@ class PatchLoss:
         middle = [slice(self.reach, self.reach + n) for n in self.side]
         return volume[(..., *middle)]
 
-    @staticmethod
-    def _each(volume: Tensor | None, cubes: Tensor) -> Tensor | None:
-        """A volume for each of the cubes."""
-        return None if volume is None else volume.expand(len(cubes), *volume.shape[1:])
+
+def _sample_each(volume: Tensor, positions: Tensor, padding: str = "zeros") -> Tensor:
+    """`sample` one volume (1, C, *shape) at (N, ndim, *side), without a copy of it for each N."""
+    joined = positions.transpose(0, 1).flatten(1, 2)[None]  # (1, ndim, N * side, ...)
+    values = sample(volume, joined, padding=padding)[0]
+    return values.unflatten(1, (len(positions), -1)).transpose(0, 1)

@@ -64,17 +64,16 @@ def warp_masked(
     Returns the warped image and the warped mask. The mask passes no gradient on: how much of the
     image counts must not become a goal of the optimisation.
     """
-    return _read_masked(image, mask, lambda volume: warp(volume, displacement))
+    return read_masked(image, mask, lambda volume: warp(volume, displacement))
 
 
-def sample_masked(
-    image: Tensor, mask: Tensor | None, positions: Tensor
+def read_masked(
+    image: Tensor, mask: Tensor | None, read: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor | None]:
-    """`sample` an image (N, C, *shape) and its mask as `warp_masked` does, at any positions."""
-    return _read_masked(image, mask, lambda volume: sample(volume, positions))
+    """What `read` reads of an image and of its mask, as `warp_masked` does it.
 
-
-def _read_masked(image: Tensor, mask: Tensor | None, read: Callable[[Tensor], Tensor]):
+    read: interpolates a volume (N, C, *shape) linearly, somewhere.
+    """
     if mask is None:
         return read(image), None
     values = read(torch.cat([image * mask, mask], dim=1))
