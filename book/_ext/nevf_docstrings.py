@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 
 #: The modules of the API page, in its order.
 MODULES = """
-grid warp fields integrate losses config descent optimise kernels
+grid warp fields integrate losses config continuous descent optimise kernels
 scans.space scans.io scans.points scans.files
 transforms.transform transforms.components transforms.affine
 scores.metrics scores.deformation scores.evaluation
