@@ -29,7 +29,8 @@ networks.prediction networks.refinement networks.training
 study.methods study.names study.plan study.run study.batches study.rows study.report
 study.statistics study.claims study.verdicts study.cluster
 study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
-study.baselines.demons study.baselines.greedy
+study.baselines.demons study.baselines.greedy study.baselines.elastix
+study.baselines.fireants study.baselines.convexadam study.baselines.syntx
 chapters
 """.split()
 
