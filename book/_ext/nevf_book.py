@@ -2,7 +2,7 @@
 
 Directives for the Markdown pages: `nevf-presets` (the table of presets), `nevf-dataset` (one entry
 of the catalogue), `nevf-splits` (the table of splits), `nevf-help` (the help of a command). Those
-that show rows are in `nevf_rows`.
+that show rows are in `nevf_rows` and `nevf_claims`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parent))
+from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
-from nevf_rows import VERDICTS_SPAN, headline, setup_rows  # noqa: E402
+from nevf_rows import setup_rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COLAB = "https://colab.research.google.com"

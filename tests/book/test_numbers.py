@@ -14,6 +14,7 @@ import pytest
 BOOK = Path(__file__).resolve().parents[2] / "book"
 pytest.importorskip("sphinx")
 sys.path.insert(0, str(BOOK / "_ext"))
+import nevf_claims  # noqa: E402
 import nevf_rows  # noqa: E402
 
 from nevf_lite.study.verdicts import VERDICTS  # noqa: E402
@@ -62,8 +63,6 @@ def test_a_page_with_rows_says_which(page):
     """Commit and date of every study whose numbers it shows."""
     text = page.read_text(encoding="utf-8")
     shown = set(re.findall(r"\{row\}`(\w+);", text))
-    for named in re.findall(r"^```\{nevf-rows\} (.*)$", text, re.MULTILINE):
-        shown |= set(named.split())
     told = re.findall(r"^```\{nevf-provenance\} ?(.*)$", text, re.MULTILINE)
     assert shown == {study for line in told for study in line.split()}
     assert bool(told) == bool(shown or "{nevf-claims}" in text)
@@ -72,30 +71,32 @@ def test_a_page_with_rows_says_which(page):
 def test_the_page_of_claims_has_every_claim_once():
     text = (BOOK / "claims.md").read_text(encoding="utf-8")
     parts = re.findall(r"^```\{nevf-claims\} (.*)$", text, re.MULTILINE)
-    assert parts == list(dict.fromkeys(entry.claim.part for entry in nevf_rows.entries()))
+    assert parts == list(dict.fromkeys(entry.claim.part for entry in nevf_claims.entries()))
     for part in parts:
         assert f"\n## {part}\n" in text
-    lines = [line for part in parts for line in nevf_rows.claims_table(part).split("\n")[2:]]
-    assert len(lines) == len(nevf_rows.entries())
-    for line, entry in zip(lines, nevf_rows.entries(), strict=True):
+    lines = [line for part in parts for line in nevf_claims.claims_table(part).split("\n")[2:]]
+    assert len(lines) == len(nevf_claims.entries())
+    for line, entry in zip(lines, nevf_claims.entries(), strict=True):
         assert line.count(" | ") == 3, line
         assert entry.claim.says in line and entry.claim.where in line
-        assert line.endswith(f"| **{entry.verdict}** |")
+        assert line.endswith(f">{entry.verdict}</span> |")
 
 
 def test_a_claim_shows_both_numbers_the_interval_and_the_pairs():
     """NeVF beside the networks, of which there are rows: the cell is made of the finding."""
-    (entry,) = (e for e in nevf_rows.entries() if e.claim.name == "over-symnet")
+    (entry,) = (e for e in nevf_claims.entries() if e.claim.name == "over-symnet")
     found = entry.findings[0]
-    line = next(x for x in nevf_rows.claims_table(entry.claim.part).split("\n") if "SYMNet. " in x)
+    line = next(
+        x for x in nevf_claims.claims_table(entry.claim.part).split("\n") if "SYMNet. " in x
+    )
     assert f"Mindboggle {found.printed:+.3f}" in line
     assert f"Mindboggle {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" in line
     assert f"{found.pairs} pairs" in line
 
 
 def test_the_headline_counts_every_claim():
-    counted = [int(n) for n in re.findall(r"\d+", nevf_rows.headline())]
-    assert counted[0] == sum(counted[1:]) == len(nevf_rows.entries())
+    counted = [int(n) for n in re.findall(r"\d+", nevf_claims.headline())]
+    assert counted[0] == sum(counted[1:]) == len(nevf_claims.entries())
     assert len(counted) == 1 + len(VERDICTS)
 
 
@@ -115,4 +116,12 @@ def test_a_number_is_that_of_its_rows():
 def test_provenance_names_commits_and_dates():
     text = nevf_rows.provenance("rerun")
     assert re.fullmatch(r"Rows: `rerun`, \d+ rows of 20\d\d-.*, commits `[0-9a-f]{7}`.*\.", text)
-    assert "`rerun`" in nevf_rows.provenance() and "`memory`" not in nevf_rows.provenance()
+    # of all studies those whose rows decide a claim: nothing was judged on the pairs of the search
+    decide = nevf_rows.provenance()
+    assert "`rerun`" in decide and "`memory`" in decide and "tuning" not in decide
+
+
+def test_what_has_been_run_is_every_study_with_rows():
+    table = nevf_rows.rows_table()
+    for path in (BOOK / "results").glob("*.yml"):
+        assert (f"| `{path.stem}` |" in table) == path.with_suffix(".csv").exists()
