@@ -64,13 +64,15 @@ def claims_table(part: str) -> str:
     if not chosen:
         parts = dict.fromkeys(entry.claim.part for entry in entries())
         raise ValueError(f"nevf-claims: wanted one of {', '.join(parts)}, got {part!r}")
-    lines = [["claim", "the paper", "here", "verdict"], ["---"] * 4]
+    lines = [["claim", "the paper", "here"], ["---"] * 3]
     for entry in chosen:
         claim = entry.claim
-        says = f"{claim.says} ({claim.where})" + (f" *{claim.note}*" if claim.note else "")
         here = claim.untested or "<br>".join(_here(entry))
         mark = f'<span class="nevf-verdict nevf-{_TOLD[entry.verdict][1]}">{entry.verdict}</span>'
-        lines.append([says, _papers(entry), here, mark])
+        says = f"{mark}<br>{claim.says} ({claim.where})"
+        if claim.note:
+            says += f'<br><span class="nevf-few">{claim.note}</span>'
+        lines.append([says, _papers(entry), here])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
