@@ -90,7 +90,7 @@ def voxel_ratio(old: Sequence[int], new: Sequence[int], like: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _interpolation(old: int, new: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The matrix (new, old) of linear interpolation along a line; cached, as `_by_axis` is."""
+    """The matrix (new, old) of linear interpolation; cached, since a CUDA graph cannot make it."""
     positions = torch.linspace(0, old - 1, new, dtype=torch.float64)[:, None]
     return (1 - (positions - torch.arange(old)).abs()).clamp_min(0).to(device, dtype)
 
