@@ -66,10 +66,11 @@ class Config:
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
     "velocity".
-    decay: the learning rate falls to this fraction over a level. patience: a level ends after this
-    many iterations without an improvement by `tolerance`. noise_ceiling: local NCC of the
-    foreground above which the rest is taken for noise: the finest level is then sampled every 1.5 L
-    voxels. 1 means never.
+    betas: how much of the mean gradient and of its mean square Adam keeps from step to step; short
+    levels want less than its usual 0.9 and 0.999. decay: the learning rate falls to this fraction
+    over a level. patience: a level ends after this many iterations without an improvement by
+    `tolerance`. noise_ceiling: local NCC of the foreground above which the rest is taken for noise:
+    the finest level is then sampled every 1.5 L voxels. 1 means never.
     bfloat16: compute the SIREN's products in half precision. chunk: points of the SIREN evaluated
     at a time, which saves memory and costs time. seed: of the field's initialisation.
     Raises ValueError for a value out of range.
@@ -94,6 +95,7 @@ class Config:
     margin: float = 0.2
     smooth: float = 0.5
     smooth_target: str = "displacement"
+    betas: tuple[float, float] = (0.9, 0.999)
     decay: float = 0.2
     patience: int = 30
     tolerance: float = 7e-4
@@ -106,6 +108,7 @@ class Config:
         levels = tuple(lv if isinstance(lv, Level) else Level(**lv) for lv in self.levels)
         object.__setattr__(self, "levels", levels)
         object.__setattr__(self, "lattices", tuple(self.lattices))
+        object.__setattr__(self, "betas", tuple(self.betas))
         _check("levels", len(levels) > 0, "at least one level", levels)
         valid = len(self.lattices) > 0 and all(spacing >= 1 for spacing in self.lattices)
         _check("lattices", valid, "spacings of at least 1 voxel", self.lattices)
@@ -120,6 +123,8 @@ class Config:
             _check(name, getattr(self, name) > 0, "above 0", getattr(self, name))
         for name in ("jacobian", "margin", "smooth", "tolerance"):
             _check(name, getattr(self, name) >= 0, "0 or more", getattr(self, name))
+        valid = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        _check("betas", valid, "two numbers in [0, 1)", self.betas)
         for name in ("decay", "noise_ceiling"):
             _check(name, 0 < getattr(self, name) <= 1, "in (0, 1]", getattr(self, name))
         _check("chunk", self.chunk is None or self.chunk >= 1, "None or >= 1", self.chunk)

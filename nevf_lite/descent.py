@@ -19,17 +19,18 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class Adam:
-    """Adam with the usual constants (Kingma and Ba 2015); the same numbers as `torch.optim.Adam`.
+    """Adam (Kingma and Ba 2015); the same numbers as `torch.optim.Adam`.
 
     torch's own imports a compiler at its first use, which takes longer than all iterations of the
     coarsest level. Here everything that changes from step to step is a tensor, so that a step can
-    be recorded as a CUDA graph. parameters: tensors with gradients.
+    be recorded as a CUDA graph. parameters: tensors with gradients. betas: how much of the mean
+    gradient and of the mean square each step keeps.
     """
 
-    BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+    EPS = 1e-8
 
-    def __init__(self, parameters: list[Tensor]) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: list[Tensor], betas: tuple[float, float]) -> None:
+        self.parameters, self.betas = parameters, betas
         self.first_moments = [torch.zeros_like(p) for p in parameters]
         self.second_moments = [torch.zeros_like(p) for p in parameters]
         self.count = 0
@@ -43,16 +44,18 @@ class Adam:
         Call it before each `step` and outside a CUDA graph, because it uses Python numbers.
         """
         self.count += 1
-        self.negative_step_size.fill_(-lr / (1 - self.BETA1**self.count))
-        self.second_correction.fill_(math.sqrt(1 - self.BETA2**self.count))
+        beta1, beta2 = self.betas
+        self.negative_step_size.fill_(-lr / (1 - beta1**self.count))
+        self.second_correction.fill_(math.sqrt(1 - beta2**self.count))
 
     @torch.no_grad()
     def step(self) -> None:
         """Update the parameters from their gradients."""
+        beta1, beta2 = self.betas
         moments = zip(self.parameters, self.first_moments, self.second_moments, strict=True)
         for p, mean, square in moments:
-            mean.lerp_(p.grad, 1 - self.BETA1)
-            square.mul_(self.BETA2).addcmul_(p.grad, p.grad, value=1 - self.BETA2)
+            mean.lerp_(p.grad, 1 - beta1)
+            square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
             p.addcdiv_(
                 mean * self.negative_step_size,
                 (square.sqrt() / self.second_correction).add_(self.EPS),
@@ -93,7 +96,7 @@ class Descent:
         if on_cuda:
             self.stream.wait_stream(torch.cuda.current_stream(first.device))
         with self._on_stream():
-            self.adam = Adam(self.parameters)
+            self.adam = Adam(self.parameters, config.betas)
         self.run_step = self._step if noisy else captured(self._step, device=first.device)
 
     @property

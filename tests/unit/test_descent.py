@@ -46,12 +46,13 @@ def test_pairs_in_turns_are_pairs_alone():
     assert [i for i, _ in told[:6]] == [0, 1, 2, 0, 1, 2]
 
 
-def test_adam_is_torch_s():
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.95)])
+def test_adam_is_torch_s(betas):
     """Bit for bit, with a learning rate that changes."""
     generator = torch.Generator().manual_seed(0)
     ours = [torch.randn(shape, generator=generator) for shape in ((5, 7), (3,))]
     theirs = [p.clone().requires_grad_() for p in ours]
-    adam, reference = Adam(ours), torch.optim.Adam(theirs)
+    adam, reference = Adam(ours, betas), torch.optim.Adam(theirs, betas=betas)
     for step in range(30):
         rate = 1e-3 * (1 + 0.1 * step)
         reference.param_groups[0]["lr"] = rate
