@@ -6,7 +6,6 @@ refines the result. Both compare MIND descriptors, which also suit images of two
 
 from __future__ import annotations
 
-from nevf_lite.scans.io import read_displacement
 from nevf_lite.study.baselines.workspace import require, workspace
 from nevf_lite.transforms.transform import Transform
 
@@ -51,4 +50,4 @@ def convexadam(
             mind_d=dilation,
             selected_smooth=smoothing,
         )
-        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])
+        return ws.transform_from_warp()

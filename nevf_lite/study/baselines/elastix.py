@@ -6,7 +6,6 @@ with the grid. Ten seconds of every call are the loading of ITK.
 
 from __future__ import annotations
 
-from nevf_lite.scans.io import read_displacement
 from nevf_lite.study.baselines.workspace import require, workspace
 from nevf_lite.transforms.transform import Transform
 
@@ -68,4 +67,4 @@ def elastix(
     texts = {name: [str(value) for value in values] for name, values in parameters.items()}
     with workspace("elastix", fixed, moving, spacing, threads) as ws:
         ws.run_worker("elastix", parameters=texts)
-        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])
+        return ws.transform_from_warp()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nevf_lite.scans.io import read_displacement
 from nevf_lite.study.baselines.workspace import check_iterations, require, workspace
 from nevf_lite.transforms.transform import Transform
 
@@ -43,4 +42,4 @@ def syn(
             total_sigma=total_sigma,
             seed=seed + 1,  # ANTs takes 0 as: seed from the clock
         )
-        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])
+        return ws.transform_from_warp()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nevf_lite.scans.io import read_displacement
 from nevf_lite.study.baselines.workspace import check_iterations, require, workspace
 from nevf_lite.transforms.transform import Transform
 
@@ -47,4 +46,4 @@ def syntx(
             bootstrap_mode="antithetic" if jitter else None,
             seed=seed,
         )
-        return ws.transform(read_displacement(ws.folder / "warp.nii.gz")[0])
+        return ws.transform_from_warp()

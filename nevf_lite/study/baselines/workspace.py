@@ -25,7 +25,7 @@ import torch
 from nibabel.orientations import apply_orientation
 
 from nevf_lite.grid import downsample
-from nevf_lite.scans.io import load_image, save_image
+from nevf_lite.scans.io import load_image, read_displacement, save_image
 from nevf_lite.scans.itk import sheared
 from nevf_lite.scans.space import Grid, check_spacing
 from nevf_lite.study.environment import with_threads
@@ -76,6 +76,10 @@ class Workspace:
         return Transform(
             (DisplacementField.from_mm(displacement, self.grid),), self.fixed, self.moving
         )
+
+    def transform_from_warp(self) -> Transform:
+        """The `transform` of the displacement that a tool left in ITK's form, `warp.nii.gz`."""
+        return self.transform(read_displacement(self.folder / "warp.nii.gz")[0])
 
 
 @contextlib.contextmanager
