@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,16 +30,37 @@ def run_jobs(jobs: Sequence[Job], stopped: Callable[[], bool] = lambda: False) -
     jobs: usually one, see `batches`. A job that fails is a row and raises nothing. stopped: called
     four times a second; when it returns True, the process is killed and None returned.
     """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    document = [asdict(job) for job in jobs]
+    outcomes = run_module("nevf_lite.study.job", document, jobs[0].method.threads, stopped)
+    if outcomes is None:
+        return None
+    if isinstance(outcomes, str):
+        outcomes = [{"status": "failed", "reason": outcomes} for _ in jobs]
+    return [
+        {**_job_columns(job), "started": started, **outcome}
+        for job, outcome in zip(jobs, outcomes, strict=True)
+    ]
+
+
+def run_module(
+    module: str, document, threads: int, stopped: Callable[[], bool] = lambda: False
+) -> list | str | None:
+    """Run `python -m MODULE RESULT.json` in a new process with a JSON line on its standard input.
+
+    document: what the line holds. threads: of every library in the process. stopped: as for
+    `run_jobs`. Returns what the module has written to RESULT.json, or one line about why there is
+    none, or None if it was stopped.
+    """
     if stopped():
         return None
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    environment = with_threads(jobs[0].method.threads)
+    environment = with_threads(threads)
     with tempfile.TemporaryDirectory(prefix="nevf-study-") as folder:
         result, log = Path(folder, "result.json"), Path(folder, "log.txt")
         environment["TMPDIR"] = folder  # removed with what a killed tool leaves in it
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "nevf_lite.study.job", str(result)],
+                [sys.executable, "-m", module, str(result)],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -46,7 +69,7 @@ def run_jobs(jobs: Sequence[Job], stopped: Callable[[], bool] = lambda: False) -
             )
         try:
             with contextlib.suppress(BrokenPipeError):  # the reason is in its log
-                process.stdin.write(json.dumps([asdict(job) for job in jobs]).encode() + b"\n")
+                process.stdin.write(json.dumps(document).encode() + b"\n")
                 process.stdin.flush()
             while not stopped():
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -57,14 +80,31 @@ def run_jobs(jobs: Sequence[Job], stopped: Callable[[], bool] = lambda: False) -
         finally:
             _kill(process)
         try:
-            outcomes = json.loads(result.read_text(encoding="utf-8"))
+            return json.loads(result.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            reason = _exit_reason(process.returncode, log)
-            outcomes = [{"status": "failed", "reason": reason} for _ in jobs]
-    return [
-        {**_job_columns(job), "started": started, **outcome}
-        for job, outcome in zip(jobs, outcomes, strict=True)
-    ]
+            return _exit_reason(process.returncode, log)
+
+
+def receive_document():
+    """In a process of `run_module`: the document. From here on it ends when its parent does.
+
+    Standard input becomes empty, so that a tool cannot read from the parent.
+    """
+    parent = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    with os.fdopen(os.dup(parent), "rb", buffering=0) as pipe:
+        document = json.loads(pipe.readline())
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    return document
+
+
+def _end_with_parent(pipe: int) -> None:
+    """Kill this process and its children when the parent ends and so closes the pipe."""
+    while os.read(pipe, 4096):
+        pass
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
 
 
 def failed_row(job: Job, error: BaseException) -> dict:
