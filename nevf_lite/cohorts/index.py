@@ -16,8 +16,8 @@ from nevf_lite.scans.files import atomic
 #: The files that a batch writes beside the result folders.
 INDEX, TABLE = "index.html", "quality.csv"
 #: Root mean square distance from the batch, in robust standard deviations, from which on a pair is
-#: marked. A pair like the others has a value near 0.7.
-DOUBTFUL = 3.0
+#: marked. A pair like the others has a value below 1.
+DOUBTFUL = 2.0
 
 
 def write_index(folder: Path, records: Sequence[dict], title: str) -> None:
