@@ -93,16 +93,17 @@ def joint_fusion(
     how sharply a difference in intensity is taken for one in labels. The defaults are the authors',
     but for their search of 3: after a good registration 1 is enough, and ten times as fast.
 
-    Patches are compared after their mean is removed and their standard deviation made 1. With
-    differences d_i of the target's and atlas i's patch, M_ij = (d_i . d_j / size)^beta estimates how
-    likely both are wrong, and the weights minimise that of the vote: w = M^-1 1 / (1' M^-1 1).
-    Where all atlases vote alike, nothing is computed. Raises ValueError for other shapes.
+    Patches are compared after their mean is removed and their standard deviation made 1. With the
+    absolute differences d_i of the target's and atlas i's patch, M_ij = (d_i . d_j / size)^beta
+    estimates how likely both are wrong, and the weights minimise that of the vote:
+    w = M^-1 1 / (1' M^-1 1). Where all atlases vote alike, nothing is computed. Raises ValueError for other shapes.
     """
     target = np.asarray(target, np.float32)
     arrays = [np.asarray(a) for a in (*images, *votes)]
     if len(images) != len(votes) or any(a.shape != target.shape for a in arrays):
         raise ValueError("images, votes: wanted as many of each, all of the target's shape")
     votes = np.stack([np.asarray(v, np.int32) for v in votes])
+    target, *images = (i / max(float(np.std(i)), 1e-12) for i in (target, *images))
     images = [np.asarray(i, np.float32) for i in images]
     fused = votes[0].copy()
     doubtful = np.flatnonzero(_differs(votes, search))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +13,7 @@ from nevf_lite.data.simulate import simulate
 SPACING = 4.0
 
 
-@lru_cache(maxsize=None)
+@cache
 def person(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A person's brain, a random deformation of the template, (*shape), and the affine."""
     simulation = simulate(seed, SPACING)

@@ -1,4 +1,4 @@
-"""A batch finds what is wrong with a pair without labels, goes on where it stopped, and survives."""
+"""A batch finds pairs that went wrong without labels, and goes on where it stopped."""
 
 from __future__ import annotations
 
