@@ -96,7 +96,8 @@ def joint_fusion(
     Patches are compared after their mean is removed and their standard deviation made 1. With the
     absolute differences d_i of the target's and atlas i's patch, M_ij = (d_i . d_j / size)^beta
     estimates how likely both are wrong, and the weights minimise that of the vote:
-    w = M^-1 1 / (1' M^-1 1). Where all atlases vote alike, nothing is computed. Raises ValueError for other shapes.
+    w = M^-1 1 / (1' M^-1 1). Where all atlases vote alike, nothing is computed. Raises ValueError
+    for other shapes.
     """
     target = np.asarray(target, np.float32)
     arrays = [np.asarray(a) for a in (*images, *votes)]

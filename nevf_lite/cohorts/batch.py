@@ -22,8 +22,8 @@ from nevf_lite.cohorts.pairs import ScanPair, checked, find_pairs
 from nevf_lite.cohorts.quality import ranked
 from nevf_lite.cohorts.work import RECORD, failed_record, read_record, write_record
 from nevf_lite.config import Config, preset
+from nevf_lite.study.child import run_module
 from nevf_lite.study.cluster import on_cluster
-from nevf_lite.study.process import run_module
 from nevf_lite.study.rows import canonical_json
 from nevf_lite.study.run import on_this_machine
 

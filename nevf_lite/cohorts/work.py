@@ -14,7 +14,7 @@ from pathlib import Path
 from nevf_lite.config import Config
 from nevf_lite.scans.errors import EXPECTED, describe, out_of_memory
 from nevf_lite.scans.files import atomic
-from nevf_lite.study.process import receive_document
+from nevf_lite.study.child import receive_document
 
 #: What a batch adds to a result folder.
 RECORD, THUMBNAIL = "quality.json", "thumbnail.webp"

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from nevf_lite.registration.folder import versions
 from nevf_lite.scans.errors import EXPECTED, describe, one_line
 from nevf_lite.study import provenance
+from nevf_lite.study.child import receive_document
 from nevf_lite.study.methods import find_method, nevf_many
 from nevf_lite.study.plan import Job, MethodSpec, PairSpec
-from nevf_lite.study.process import receive_document
 from nevf_lite.study.rows import canonical_json
 
 if TYPE_CHECKING:
