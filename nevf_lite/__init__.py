@@ -6,7 +6,8 @@
 The method is nine files, in this order: `grid`, `warp`, `fields`, `integrate`, `losses`, `config`,
 `continuous`, `descent`, `optimise`. They work in voxels and need torch alone; `kernels` has fast
 versions of some of their operations. Everything else is in rooms whose names say what they do:
-`scans`, `transforms`, `scores`, `data`, `viz`, `registration`, `networks`, `study`, `cli`.
+`scans`, `transforms`, `scores`, `data`, `viz`, `registration`, `networks`,
+`study`, `cohorts`, `cli`.
 """
 
 from __future__ import annotations

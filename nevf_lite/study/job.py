@@ -12,9 +12,7 @@ import contextlib
 import json
 import math
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING
 from nevf_lite.registration.folder import versions
 from nevf_lite.scans.errors import EXPECTED, describe, one_line
 from nevf_lite.study import provenance
+from nevf_lite.study.child import receive_document
 from nevf_lite.study.methods import find_method, nevf_many
 from nevf_lite.study.plan import Job, MethodSpec, PairSpec
 from nevf_lite.study.rows import canonical_json
@@ -34,14 +33,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Read the jobs, run them and write their columns."""
-    parent = os.dup(0)  # standard input becomes empty, so that a tool cannot read from the parent
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    with os.fdopen(os.dup(parent), "rb", buffering=0) as pipe:
-        records = json.loads(pipe.readline())
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     jobs = [
         Job(record["study"], PairSpec(**record["pair"]), MethodSpec(**record["method"]))
-        for record in records
+        for record in receive_document()
     ]
     try:
         measured = [measure(*jobs)] if len(jobs) == 1 else measure_batch(jobs)
@@ -57,15 +51,6 @@ def main() -> None:
     Path(sys.argv[1]).write_text(document, encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)  # the threads of some tools never end, and a normal exit would wait for them
-
-
-def _end_with_parent(pipe: int) -> None:
-    """Kill this process and its children when the parent ends and so closes the pipe."""
-    while os.read(pipe, 4096):
-        pass
-    if hasattr(os, "killpg"):
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(1)
 
 
 def measure(job: Job) -> dict:

@@ -69,7 +69,7 @@ def run(
             results = (
                 on_cluster(batches, scheduler)
                 if scheduler
-                else _on_this_machine(batches, workers, lambda job: bar.set_description(str(job)))
+                else on_this_machine(batches, workers, lambda job: bar.set_description(str(job)))
             )
             with contextlib.closing(results):
                 for job, row in results:
@@ -80,12 +80,16 @@ def run(
     return read_rows(output)
 
 
-def _on_this_machine(
-    batches: list[tuple[Job, ...]], workers: int, on_start: Callable[[Job], None]
+def on_this_machine(
+    batches: list[tuple[Job, ...]],
+    workers: int,
+    on_start: Callable[[Job], None],
+    run: Callable[..., list[dict] | None] = run_jobs,
 ) -> Iterator[tuple[Job, dict]]:
     """Run batches in child processes; yields each job and its row, in the order in which they end.
 
-    on_start: called with the first job of a batch before it starts.
+    on_start: called with the first job of a batch before it starts. run: what runs a batch, as
+    `process.run_jobs`, for jobs of another kind.
     """
     try:
         from joblib import Parallel, delayed
@@ -97,7 +101,7 @@ def _on_this_machine(
         with slots:
             if not stop.is_set():
                 on_start(batch[0])
-            return batch, run_jobs(batch, stop.is_set)
+            return batch, run(batch, stop.is_set)
 
     parallel = Parallel(
         workers, backend="threading", pre_dispatch=workers, return_as="generator_unordered"

@@ -1,0 +1,73 @@
+"""The commands for many scans, on small slices: what they write, print and refuse."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from cli_inputs import nevf
+from heads import pair as head_pair
+
+from nevf_lite.scores.metrics import mean_dice
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two slices of a head, labels of the second, and tables that name them."""
+    folder = tmp_path_factory.mktemp("cohort")
+    fixed, moving, _ = head_pair()
+    labels = nib.Nifti1Image((moving.get_fdata() > 0.5).astype(np.int32), moving.affine)
+    for name, image in (("a", fixed), ("b", moving), ("b_labels", labels)):
+        nib.save(image, folder / f"{name}.nii.gz")
+    (folder / "pairs.csv").write_text("name,fixed,moving\none,a.nii.gz,b.nii.gz\n")
+    (folder / "atlases.csv").write_text("image,labels\nb.nii.gz,b_labels.nii.gz\n")
+    return folder
+
+
+def test_batch_labels_template_and_change(folder):
+    """Each in turn, on the same two slices."""
+    a, b = folder / "a.nii.gz", folder / "b.nii.gz"
+    run = nevf("batch", folder / "pairs.csv", "-o", folder / "batch", "--preset", "fast", "-q")
+    assert run.exit_code == 0, run.stderr
+    assert (folder / "batch" / "one" / "warped.nii.gz").exists()
+    assert (folder / "batch" / "index.html").exists() and "1 of 1 pairs" in run.stderr
+
+    output = folder / "fused.nii.gz"
+    run = nevf("labels", a, folder / "atlases.csv", "-o", output, "--preset", "fast")
+    assert run.exit_code == 0, run.stderr
+    truth = (nib.load(a).get_fdata() > 0.5).astype(np.int32)
+    assert mean_dice(truth, np.asarray(nib.load(output).dataobj)) > 0.75
+
+    words = ("template", a, b, "-o", folder / "template", "--rounds", "1")
+    run = nevf(*words)
+    assert run.exit_code == 0, run.stderr
+    assert "round 1 of 1" in run.stderr
+    names = {path.name for path in (folder / "template").iterdir()}
+    assert names == {"template.nii.gz", "to_00.safetensors", "to_01.safetensors"}
+
+    words = ("change", b, b, "-o", folder / "change", "--labels", folder / "b_labels.nii.gz")
+    run = nevf(*words, "--json", "--preset", "fast")
+    assert run.exit_code == 0, run.stderr
+    (row,) = json.loads(run.stdout)["volumes"]
+    assert abs(row["change_percent"]) < 0.1 and row["first_mm3"] > 100
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("batch", "none.csv", "-o", "x"), "none.csv"),
+        (("batch", "pairs.csv", "-o", "x", "--fixed", "a.nii.gz"), "BIDS"),
+        (("batch", "pairs.csv", "-o", "a.nii.gz"), "is a file"),
+        (("labels", "a.nii.gz", "pairs.csv", "-o", "l.nii.gz"), "columns image and labels"),
+        (("labels", "a.nii.gz", "atlases.csv", "-o", "b.nii.gz"), "is the atlas"),
+        (("template", "a.nii.gz", "-o", "x"), "two or more"),
+        (("change", "a.nii.gz", "none.nii.gz", "-o", "x"), "none.nii.gz"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(folder, words, said, monkeypatch):
+    monkeypatch.chdir(folder)
+    run = nevf(*words)
+    assert run.exit_code == 2 and said in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1 and not run.stdout
