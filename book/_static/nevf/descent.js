@@ -81,14 +81,13 @@ function nevfDescent() {
 
   // A registration that can be stepped. fixed, moving: n numbers near [0, 1]. settings: { field,
   // width, depth, omega, step (L), order, squarings, window, jacobian, smooth, rate, seed }.
-  // theta: parameters to begin with, instead of the field's own.
-  function begin(settings, fixed, moving, shape, theta = null) {
+  // before: a run to go on from, or parameters { theta } to begin with instead of the field's own.
+  function begin(settings, fixed, moving, shape, before = {}) {
     const nodes = sparse(shape, settings.step);
     const field = makeField(settings, nodes, shape);
-    if (theta) field.theta.set(theta);
     const n = shape[0] * shape[1];
     const zeros = (size) => new Float64Array(size);
-    return {
+    const run = {
       settings,
       shape,
       nodes,
@@ -105,8 +104,10 @@ function nevfDescent() {
       cells: zeros((shape[0] - 1) * (shape[1] - 1)),
       fromLoss: zeros(2 * n), // the gradient of the displacement
       displacement: null,
-      iteration: 0,
+      iteration: before.iteration ?? 0,
     };
+    for (const name of ["theta", "mean", "square"]) if (before[name]) run[name].set(before[name]);
+    return run;
   }
 
   // Loss and gradient at the present parameters. Returns the loss and its parts, not yet weighted.
@@ -125,6 +126,7 @@ function nevfDescent() {
     const smooth = losses.smoothness(u, shape, settings.smooth, fromLoss);
     field.backward(theta, run.flow.backward(fromLoss), run.gradient);
     return {
+      iteration: run.iteration,
       loss: dissimilarity + settings.jacobian * folding.value + settings.smooth * smooth,
       similarity: 1 - dissimilarity,
       jacobian: folding.value,
@@ -146,7 +148,7 @@ function nevfDescent() {
       square[k] = BETAS[1] * square[k] + (1 - BETAS[1]) * g * g;
       theta[k] -= (size * mean[k]) / (Math.sqrt(square[k]) / correction + EPS);
     }
-    return { ...record, iteration: run.iteration - 1 };
+    return record;
   }
 
   return { begin, evaluate, step, sparse };
