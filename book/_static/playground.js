@@ -122,6 +122,8 @@
     part("squarings").disabled = !flows;
     part("undo").disabled = past.length === 0;
     part("clear").disabled = state.strokes.length === 0;
+    const push = encodeURIComponent(JSON.stringify(record()));
+    part("ask").href = `nevf_in_the_page.html#push=${push}`;
     for (const name of sliders) {
       part(name).value = state[name];
       const unit = name === "squarings" ? "" : " voxels";

@@ -3,9 +3,9 @@
 // For tests and for the curious, `window.nevfLive` has
 //   ready             a promise, kept once the first picture is drawn
 //   state()           the settings, as in state.js
-//   set(changes)      changes them, as the controls do
+//   set(changes, run) changes them, as the controls do; with `run` it starts again
 //   begin(theta)      starts again, from given parameters if there are any
-//   go(count, wait)   that many steps; a promise of the frame in which they have come to rest
+//   go(count, wait)   that many steps; as `set`, a promise of what is shown when they have been taken
 //   shown()           { record, displacement, cells, look, running, kind, rate }: what is on the page
 //   pair()            { fixed, moving, truth } as they are registered
 "use strict";
@@ -64,11 +64,13 @@
   function go(count, wait = part("slow").checked ? 120 : 0) {
     running = count > 0;
     if (running) look = null;
-    const rested = new Promise((done) => resting.push(done));
     engine.post({ type: "go", count, wait });
     write();
-    return rested;
+    return rested();
   }
+
+  // A promise of what is shown when the steps have come to rest.
+  const rested = () => new Promise((done) => resting.push(done));
 
   function listen(message) {
     if (message.ticket !== ticket) return;
@@ -92,6 +94,7 @@
   const current = () => frames[look ?? frames.length - 1];
 
   function shown() {
+    if (!frames.length) return null;
     const { iteration, displacement, cells } = current();
     return { record: history[iteration], displacement, cells, look, running, kind: engine.kind, rate };
   }
@@ -180,7 +183,7 @@
     const moving = run || (anew && (running || others));
     if (anew && running) go(0);
     begin({ keep: !anew });
-    if (moving) go(AT_ONCE);
+    return moving ? go(AT_ONCE) : rested();
   }
 
   function listenToReader() {
@@ -207,7 +210,7 @@
     listenToReader();
     if (drawnPush) state = { ...state, fixed: "push", moving: "template" };
     begin();
-    const ready = new Promise((done) => resting.push(done)).then(() => root.classList.add("is-ready"));
+    const ready = rested().then(() => root.classList.add("is-ready"));
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!still) {
       const watch = new IntersectionObserver(([seen]) => {
