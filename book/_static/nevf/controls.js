@@ -21,8 +21,8 @@ window.nevfControls = (() => {
         type: "radio",
         name: `nv-${role}`,
         value: name,
-        ariaLabel: `${role}: ${brain(name, drawn)}`,
       });
+      input.setAttribute("aria-label", `${role}: ${brain(name, drawn)}`);
       const canvas = document.createElement("canvas");
       label.append(input, canvas);
       find(`pick-${role}`).append(label);

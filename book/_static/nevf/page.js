@@ -62,8 +62,7 @@
   }
 
   function go(count, wait = part("slow").checked ? 120 : 0) {
-    running = count > 0;
-    if (running) look = null;
+    if (count > 0) [running, look] = [true, null];
     engine.post({ type: "go", count, wait });
     write();
     return rested();
@@ -81,7 +80,7 @@
     frames.push({ iteration, displacement, cells });
     if (frames.length > KEPT) frames = frames.filter((_, k) => k % 2 === 0 || k > KEPT - 20);
     if (message.rate) rate = message.rate;
-    if (message.resting && (!running || iteration > 0)) {
+    if (message.resting && !(message.begun && running)) {
       running = false;
       for (const done of resting.splice(0)) done(shown());
       tell();

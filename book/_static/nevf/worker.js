@@ -3,8 +3,9 @@
 //     goes on from the present parameters and moments, with other settings
 //   { type: "go", count, wait }  so many steps, `wait` milliseconds apart; 0 stops
 //   { type: "shown" }            the page has drawn the last frame and wants another
-// Messages from it are frames: { ticket, records, displacement, cells, resting, rate }, where the
-// last of the records belongs to the displacement, and rate is in steps a second of its own time.
+// Messages from it are frames: { ticket, records, displacement, cells, resting, begun, rate }. The last
+// of the records belongs to the displacement; resting: no step is to come, and begun: none has been
+// taken since "begin"; rate is in steps a second of its own time.
 "use strict";
 
 function nevfWorker(scope) {
@@ -19,22 +20,22 @@ function nevfWorker(scope) {
   let coming = false; // a turn has been asked for
   let speed = { steps: 0, milliseconds: 0 };
 
-  function send() {
+  function send(begun = false) {
     const resting = left === 0;
     if (!run || !records.length || !(wanted || resting)) return;
     const { steps, milliseconds } = speed;
     const displacement = Float32Array.from(run.displacement);
     const cells = Float32Array.from(run.cells);
     const rate = steps ? (1000 * steps) / milliseconds : 0;
-    scope.postMessage({ ticket, records, displacement, cells, resting, rate });
+    scope.postMessage({ ticket, records, displacement, cells, resting, begun, rate });
     records = [];
     wanted = false;
   }
 
-  function rest() {
+  function rest(begun) {
     left = 0;
     records.push(descent.evaluate(run)); // of the field that the last step left
-    send();
+    send(begun);
   }
 
   function turn() {
@@ -67,8 +68,7 @@ function nevfWorker(scope) {
       ticket = data.ticket;
       records = [];
       speed = { steps: 0, milliseconds: 0 };
-      if (left > 0) return;
-      rest();
+      if (left === 0) rest(true);
     } else if (data.type === "go") {
       wait = data.wait ?? 0;
       const going = left > 0;
