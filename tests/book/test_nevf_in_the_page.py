@@ -472,7 +472,7 @@ def test_a_push_of_the_playground_is_found_back(visit, page_file):
         page.evaluate("nevfPlayground.replay({ amplitude: 12, smoothness: 15 }) && 0")
         drawn = page.evaluate("nevfPlayground.record()")
         page.click("[data-part=ask]")
-        page.wait_for_url("**/nevf_in_the_page.html#push=*")
+        page.wait_for_url("**/nevf_in_the_page.html#push-*")
         page.evaluate("nevfLive.ready")
         assert (setting(page, "fixed"), setting(page, "moving")) == ("push", "template")
         truth = page.evaluate("[...nevfLive.pair().truth]")
@@ -487,9 +487,13 @@ def test_a_push_of_the_playground_is_found_back(visit, page_file):
         assert not seen.errors
 
 
-@pytest.mark.parametrize("text", ["nonsense", "%7B%7D", json.dumps({"strokes": [[["a", 1]]]})])
-def test_an_address_that_holds_no_push_is_ignored(visit, page_file, text):
-    with visit(f"{page_file.as_uri()}#push={text}") as seen:
+NO_PUSH = [{}, {"strokes": [[["a", 1]]]}, {"amplitude": 1, "smoothness": 0, "strokes": []}]
+
+
+@pytest.mark.parametrize("record", [None, *NO_PUSH], ids=str)
+def test_an_address_that_holds_no_push_is_ignored(visit, page_file, record):
+    letters = base64.urlsafe_b64encode(json.dumps(record).encode()).decode().strip("=")
+    with visit(f"{page_file.as_uri()}#push-{letters if record is not None else '!'}") as seen:
         seen.page.evaluate("nevfLive.ready")
         assert setting(seen.page, "fixed") == "trt06"
         assert not seen.errors
@@ -508,13 +512,19 @@ RUN = """([name, more, count]) => {
   const run = descent.begin(settings, fixed.values, moving.values, fixed.shape);
   const begun = descent.evaluate(run).similarity;
   let mostFolds = 0;
-  for (let k = 0; k < count; k++) mostFolds = Math.max(mostFolds, descent.step(run).folds);
+  let [last, leap] = [Infinity, 0]; // the largest rise of the loss in a step
+  for (let k = 0; k < count; k++) {
+    const { folds, loss } = descent.step(run);
+    mostFolds = Math.max(mostFolds, folds);
+    leap = Math.max(leap, loss - last);
+    last = loss;
+  }
   const end = descent.evaluate(run);
   const u = run.displacement;
   let longest = 0;
   for (let p = 0; p < 5120; p++) longest = Math.max(longest, 2.5 * Math.hypot(u[p], u[5120 + p]));
   const miss = nevfState.miss(u, push.truth, push.image, 2.5);
-  const found = { ...end, begun, mostFolds, longest, miss };
+  const found = { ...end, begun, mostFolds, leap, longest, miss };
   if (name === "free") {
     const with100 = { ...settings, jacobian: 100 };
     const again = descent.begin(with100, fixed.values, moving.values, fixed.shape, run);
@@ -541,8 +551,9 @@ def test_the_page_quotes_what_its_experiments_show(live):
     assert min(r["similarity"] for r in free["after"]) < 0.4
     assert free["after"][100]["similarity"] > 0.6
     large = run("omega")
-    assert large["similarity"] == pytest.approx(0.59, abs=0.02) and large["mostFolds"] > 0
-    assert large["smooth"] == pytest.approx(2 * paper["smooth"], rel=0.15)
+    assert large["similarity"] < paper["similarity"] and large["mostFolds"] > 0
+    assert large["leap"] > 0.01 > paper["leap"]
+    assert large["smooth"] == pytest.approx(2 * paper["smooth"], rel=0.25)
     assert run("omega", omega=1)["similarity"] == pytest.approx(0.48, abs=0.01)
     assert run("rate")["similarity"] == pytest.approx(0.35, abs=0.01)
     assert run("order")["similarity"] == pytest.approx(0.60, abs=0.01)

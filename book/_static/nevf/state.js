@@ -51,9 +51,9 @@ window.nevfState = (() => {
 
   // A push in the address, as the playground links to it; null where there is none that can be read.
   function pushIn(hash) {
-    const [, text] = hash.match(/^#push=(.+)$/) ?? [];
+    const [, letters] = hash.match(/^#push-(.+)$/) ?? [];
     try {
-      const push = JSON.parse(decodeURIComponent(text));
+      const push = JSON.parse(atob(letters.replaceAll("-", "+").replaceAll("_", "/")));
       const numbers = [push.amplitude, push.smoothness, push.squarings, push.strokes.flat(2)];
       const valid = numbers.flat().every(Number.isFinite) && push.smoothness >= 1;
       return valid && push.strokes.length ? push : null;
