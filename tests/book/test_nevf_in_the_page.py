@@ -169,7 +169,8 @@ def test_the_first_loss_and_its_gradient_are_the_package_s(live, name):
     assert abs(1 - found["similarity"] - dissimilarity.item()) < 1e-10
     assert found["folds"] == round(folds.item() * found["cells"])
     assert (found["folds"] > 0) == (case["field"] == "voxel"), "one case has the penalty at work"
-    difference = (torch.tensor(found["gradient"]) - expected).abs().max()
+    gradient = torch.tensor(found["gradient"], dtype=torch.float64)
+    difference = (gradient - expected).abs().max()
     assert expected.abs().max() > 1e-3
     assert difference < 1e-10, "of every parameter"
 
@@ -555,7 +556,8 @@ def test_the_page_quotes_what_its_experiments_show(live):
     assert large["leap"] > 0.01 > paper["leap"]
     assert large["smooth"] == pytest.approx(2 * paper["smooth"], rel=0.25)
     assert run("omega", omega=1)["similarity"] == pytest.approx(0.48, abs=0.01)
-    assert run("rate")["similarity"] == pytest.approx(0.35, abs=0.01)
+    dead = run("rate")
+    assert dead["similarity"] == pytest.approx(0.35, abs=0.01) and dead["longest"] < 3
     assert run("order")["similarity"] == pytest.approx(0.60, abs=0.01)
     upsampled = run("order", order="upsample-integrate")["similarity"]
     assert upsampled == pytest.approx(0.61, abs=0.01)
