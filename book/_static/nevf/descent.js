@@ -25,7 +25,7 @@ function nevfDescent() {
     };
   }
 
-  // The velocity on the lattice `nodes`: a network of the coordinates or one pair of numbers a node.
+  // The velocity on the lattice `nodes`: a network of the coordinates, or two numbers a node.
   // Both have theta, velocity(theta) and backward(theta, gradient of the velocity, gradient).
   function makeField(settings, nodes, shape) {
     if (settings.field === "voxel") {

@@ -77,12 +77,14 @@ window.nevfPictures = (() => {
     still(canvas, { shape: fixed.shape, values: difference });
   }
 
-  // The loss of this run (white), its dissimilarity (blue), and of the run before (grey), against the
-  // iteration. look: the iteration that is shown, or null for the last one.
+  // The loss of this run (white), its dissimilarity (blue), and the loss of the run before (grey)
+  // against the iteration. look: the iteration that is shown, or null for the last one.
   function curve(canvas, history, before, look) {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((n) => Math.round(n * ratio));
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const sides = [canvas.clientWidth, canvas.clientHeight];
+    const [width, height] = sides.map((n) => Math.round(n * ratio));
+    if (canvas.width !== width || canvas.height !== height)
+      Object.assign(canvas, { width, height });
     const pen = canvas.getContext("2d");
     pen.fillStyle = STYLE.CARD;
     pen.fillRect(0, 0, width, height);

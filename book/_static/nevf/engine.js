@@ -1,5 +1,5 @@
-// Opens the worker, wherever the page is: from a server its file, which a strict policy allows; from
-// the disk, where a browser refuses files, its source; without workers, the page's own thread.
+// Opens the worker, wherever the page is: from a server its file, which a strict policy allows;
+// from the disk, where a browser refuses files, its source; without workers, the page's own thread.
 "use strict";
 
 window.nevfEngine = (() => {

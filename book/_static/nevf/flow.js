@@ -3,7 +3,7 @@
 "use strict";
 
 function nevfFlow() {
-  // Where each of `to` samples lies among `from`, corners shared: the lower neighbour, the fraction.
+  // Where each of `to` samples lies among `from`, corners shared: lower neighbour and fraction.
   function places(from, to) {
     const low = new Int32Array(to);
     const part = new Float64Array(to);
@@ -86,7 +86,7 @@ function nevfFlow() {
   }
 
   // The gradient of u from that of `square(u)`, which reaches u in three ways: as what is added, as
-  // the corners that were read, and as the place of reading. At a place beyond the rim the last is 0.
+  // the corners that were read, and as the place of reading. Beyond the rim the last is 0.
   function squareBack(u, [columns, rows], gradientOut, gradient) {
     const n = columns * rows;
     gradient.set(gradientOut);

@@ -5,8 +5,8 @@
 //   state()           the settings, as in state.js
 //   set(changes, run) changes them, as the controls do; with `run` it starts again
 //   begin(theta)      starts again, from given parameters if there are any
-//   go(count, wait)   that many steps; as `set`, a promise of what is shown when they have been taken
-//   shown()           { record, displacement, cells, look, running, kind, rate }: what is on the page
+//   go(count, wait)   that many steps; like `set` a promise of what is shown when they are taken
+//   shown()           on the page: { record, displacement, cells, look, running, kind, rate }
 //   pair()            { fixed, moving, truth } as they are registered
 "use strict";
 
@@ -47,12 +47,12 @@
   // ---- the worker ----
 
   function begin({ keep = false, theta = null } = {}) {
+    look = null;
     if (!keep) {
       ticket++;
       if (history.length > 1) before = history;
       history = [];
       frames = [];
-      look = null;
       outline = pictures.outline(slices[state.fixed]);
       pictures.still(part("fixed"), slices[state.fixed]);
     }
@@ -95,7 +95,8 @@
   function shown() {
     if (!frames.length) return null;
     const { iteration, displacement, cells } = current();
-    return { record: history[iteration], displacement, cells, look, running, kind: engine.kind, rate };
+    const [record, { kind }] = [history[iteration], engine];
+    return { record, displacement, cells, look, running, kind, rate };
   }
 
   function schedule() {
@@ -123,7 +124,8 @@
 
   function longest(u) {
     let most = 0;
-    for (let p = 0; p < warped.length; p++) most = Math.max(most, Math.hypot(u[p], u[warped.length + p]));
+    const n = warped.length;
+    for (let p = 0; p < n; p++) most = Math.max(most, Math.hypot(u[p], u[n + p]));
     return mm * most;
   }
 
@@ -160,8 +162,8 @@
   function tell() {
     const { record, cells } = shown();
     const said =
-      `Iteration ${record.iteration}. Loss ${record.loss.toFixed(3)}, ` +
-      `similarity ${record.similarity.toFixed(3)}, folds: ${record.folds} of ${cells.length} cells.`;
+      `Iteration ${record.iteration}. Loss ${record.loss.toFixed(3)}, similarity ` +
+      `${record.similarity.toFixed(3)}, folds: ${record.folds} of ${cells.length} cells.`;
     part("status").textContent = said;
     part("curve").setAttribute("aria-label", `Curve of the loss. ${said}`);
     part("jacobian").setAttribute("aria-label", `Map of the Jacobian determinant. ${said}`);

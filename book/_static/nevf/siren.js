@@ -1,8 +1,8 @@
 // The neural field: nevf_lite/fields.py, SirenField, with its derivative written by hand.
 //
-// All modules of this folder are functions that need nothing from outside, so that their source can
-// also be handed to a worker. Numbers are Float64Arrays. A grid has `shape` = [columns, rows]; voxel
-// (i, j) has the index i * rows + j, as in a tensor of nevf_lite.
+// The modules of the method are functions that need nothing from outside, so that their source can
+// also be handed to a worker. Numbers are Float64Arrays. A grid has `shape` = [columns, rows], and
+// voxel (i, j) has the index i * rows + j, as in a tensor of nevf_lite.
 "use strict";
 
 function nevfSiren() {
@@ -37,7 +37,7 @@ function nevfSiren() {
     return theta;
   }
 
-  // Normalised points of a lattice over the box of a grid: [x, y] a point, the longest axis [-1, 1].
+  // Normalised points of a lattice over the box of a grid: [x, y] a point, longest axis [-1, 1].
   function points(nodes, shape) {
     const longest = Math.max(shape[0], shape[1]) - 1;
     const out = new Float64Array(2 * nodes[0] * nodes[1]);

@@ -49,7 +49,7 @@ window.nevfState = (() => {
     ],
   };
 
-  // A push in the address, as the playground links to it; null where there is none that can be read.
+  // A push in the address, as the playground links to it; null where there is none to be read.
   function pushIn(hash) {
     const [, letters] = hash.match(/^#push-(.+)$/) ?? [];
     try {
@@ -62,8 +62,8 @@ window.nevfState = (() => {
     }
   }
 
-  // The template pushed as in the playground, on this page's grid. Returns { image, truth }: truth is
-  // the displacement that registers the template to the image, in voxels.
+  // The template pushed as in the playground, on this page's grid. Returns { image, truth }: truth
+  // is the displacement that registers the template to the image, in voxels.
   function pushed(push, template, mm) {
     const { shape } = template;
     const { strokeField, scalingAndSquaring } = window.nevfField;

@@ -3,9 +3,9 @@
 //     goes on from the present parameters and moments, with other settings
 //   { type: "go", count, wait }  so many steps, `wait` milliseconds apart; 0 stops
 //   { type: "shown" }            the page has drawn the last frame and wants another
-// Messages from it are frames: { ticket, records, displacement, cells, resting, begun, rate }. The last
-// of the records belongs to the displacement; resting: no step is to come, and begun: none has been
-// taken since "begin"; rate is in steps a second of its own time.
+// Messages from it are frames: { ticket, records, displacement, cells, resting, begun, rate }. The
+// last of the records belongs to the displacement; resting: no step is to come; begun: none has
+// been taken since "begin"; rate is in steps a second of its own time.
 "use strict";
 
 function nevfWorker(scope) {
