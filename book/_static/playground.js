@@ -104,6 +104,9 @@
 
   // ---- words ----
 
+  // A record in letters that an address may hold, and the theme's scripts take for a name: base64url.
+  const letters = (value) =>
+    btoa(JSON.stringify(value)).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
   const whole = (value) => value.toLocaleString("en-GB");
   const signed = (value) => value.toFixed(2).replace("-", "−");
   const voxels = (value) =>
@@ -122,6 +125,7 @@
     part("squarings").disabled = !flows;
     part("undo").disabled = past.length === 0;
     part("clear").disabled = state.strokes.length === 0;
+    part("ask").href = `nevf_in_the_page.html#push-${letters(record())}`;
     for (const name of sliders) {
       part(name).value = state[name];
       const unit = name === "squarings" ? "" : " voxels";

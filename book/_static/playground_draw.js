@@ -263,5 +263,5 @@ window.nevfDraw = (() => {
     }
   }
 
-  return { STYLE, load, pulled, warped, jacobian, mesh, strokes };
+  return { STYLE, load, fitted, placer, spread, pulled, warped, jacobian, mesh, strokes };
 })();
