@@ -40,7 +40,9 @@ def _inside(data: np.ndarray, name: str, notes: list[str] | None) -> np.ndarray:
     low, high = float(data.min()), float(data.max())
     if -ROUNDING <= low and high <= 1 + ROUNDING:
         if notes is not None:
-            notes.append(f"{name} holds probabilities; it is set where they are {THRESHOLD} or more")
+            notes.append(
+                f"{name} holds probabilities; it is set where they are {THRESHOLD} or more"
+            )
         return data >= THRESHOLD
     if ((data == 0) | (data == high)).all():
         return data != 0

@@ -16,12 +16,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
+from nevf_lite.scans.analyze import PAIR_SUFFIXES, load_pair
 from nevf_lite.scans.files import existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine, check_header, check_layout
 from nevf_lite.scans.itk import from_itk
 
 NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
-PAIR_SUFFIXES = (".img", ".hdr")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 #: Deflate stores at best 258 bytes in two bits.
@@ -39,10 +39,10 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
         path = existing_file(source, name)
         name = f"{name} ({path})"
         suffix = suffix_of(path, (*NIBABEL_SUFFIXES, *PAIR_SUFFIXES, *ITK_SUFFIXES), name)
+        if suffix in PAIR_SUFFIXES:
+            return open_image(load_pair(path, name), name)
         if suffix in NIBABEL_SUFFIXES:
             data, affine = read_nibabel(path, name)
-        elif suffix in PAIR_SUFFIXES:
-            data, affine = read_pair(path, name)
         else:
             data, affine = read_itk(path, name)
     elif isinstance(source, SpatialImage):
@@ -51,7 +51,7 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
             with np.errstate(all="ignore"):
                 data = np.asanyarray(source.dataobj)
         except Exception as error:  # a lazy image reads its file at this point
-            raise read_error(error, name) from error
+            raise _read_error(error, name) from error
         affine = np.eye(4) if source.affine is None else source.affine
     elif hasattr(source, "shape") and hasattr(source, "dtype"):
         data, affine = as_numpy(source), np.eye(4)
@@ -108,41 +108,11 @@ def read_nibabel(path: Path, name: str, vectors: bool = False) -> tuple[np.ndarr
                 )
             with np.errstate(all="ignore"):  # the caller checks the values for overflow
                 image = image_class.from_bytes(raw)
-                return np.asanyarray(image.dataobj), millimetres(image)
+                data = np.asanyarray(image.dataobj)
+                scale = MM_PER_UNIT.get(int(image.header.get("xyzt_units", 0)) & 7, 1.0)
+                return data, np.diag([scale, scale, scale, 1.0]) @ image.affine
     except Exception as error:
-        raise read_error(error, name) from error
-
-
-def read_pair(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a NIfTI or Analyze pair, .img and .hdr, by either name: data and affine, unchecked.
-
-    Analyze has no orientation; as SPM does, its x axis is taken to run to the left, and SPM's
-    .mat file beside it is read. Raises ValueError.
-    """
-    for suffix in PAIR_SUFFIXES:
-        existing_file(path.with_suffix(suffix), name)
-    try:
-        with nib.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
-            image = nib.load(path)
-            check_header(image.header, name, vectors=False)
-            return np.asanyarray(image.dataobj), millimetres(image)
-    except Exception as error:
-        raise read_error(error, name) from error
-
-
-def millimetres(image: SpatialImage) -> np.ndarray:
-    """The affine of an image in mm, whichever unit its header states."""
-    units = image.header["xyzt_units"] if "xyzt_units" in image.header else 0
-    scale = MM_PER_UNIT.get(int(units) & 7, 1.0)
-    return np.diag([scale, scale, scale, 1.0]) @ image.affine
-
-
-def lacks_orientation(path: Path) -> bool:
-    """Whether a file is of an Analyze pair, which does not say on which side the left is."""
-    header = path.with_suffix(".hdr")
-    if path.suffix.lower() not in PAIR_SUFFIXES or path.with_suffix(".mat").exists():
-        return False
-    return header.is_file() and header.read_bytes()[344:347] not in (b"ni1", b"n+1", b"ni2")
+        raise _read_error(error, name) from error
 
 
 def read_itk(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +143,7 @@ def read_itk(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
         return from_itk(reader.Execute())
     except Exception as error:
-        raise read_error(error, name) from error
+        raise _read_error(error, name) from error
 
 
 def _image_class(path: Path, start: bytes, name: str) -> tuple[type, int]:
@@ -211,7 +181,7 @@ def _read_up_to(size: int, stream, start: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def read_error(error: Exception, name: str) -> ValueError:
+def _read_error(error: Exception, name: str) -> ValueError:
     """A library's error as a ValueError with a one-line message; our own errors pass unchanged."""
     if isinstance(error, ValueError) and str(error).startswith(name):
         return error

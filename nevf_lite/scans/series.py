@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_layout
 from nevf_lite.scans.io import make_image
-from nevf_lite.scans.readers import millimetres, read_error
+from nevf_lite.scans.readers import MM_PER_UNIT
 from nevf_lite.scans.space import Grid
 
 SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".hdr")
@@ -47,7 +48,7 @@ class Series:
                 # one pass over a compressed file: each volume is read where the last one ended
                 image = nib.load(path, keep_file_open=True)
         except Exception as error:
-            raise read_error(error, name) from error
+            raise ValueError(f"{name}: this is not an image, whatever its name says") from error
         shape = image.shape
         if len(shape) < 4 or max(shape[3:]) <= 1:
             return None
@@ -63,13 +64,16 @@ class Series:
 
     def __iter__(self) -> Iterator[nib.Nifti1Image]:
         """One volume after the other. Raises ValueError where the file ends too early."""
-        affine = millimetres(self.image)
+        affine = _millimetres(self.image)
         for index in range(len(self)):
             try:
                 with np.errstate(all="ignore"):
                     data = np.asanyarray(self.image.dataobj[..., index])
-            except Exception as error:
-                raise read_error(error, f"{self.name}, volume {index}") from error
+            except (OSError, EOFError, ValueError, zlib.error) as error:
+                raise ValueError(
+                    f"{self.name}: it ends in volume {index} of {len(self)} or is damaged; copy or "
+                    "download it again"
+                ) from error
             yield make_image(data, affine)
 
 
@@ -84,15 +88,17 @@ def writer(path: str | os.PathLike, grid: Grid, dtype: type, like: Series) -> It
     path = Path(path)
     suffix = suffix_of(path, (".nii", ".nii.gz"), "output of a series")
     shape = grid.shape if grid.ndim == 3 else (*grid.shape, 1)
-    # zeros of the whole shape that take no memory: the header alone is written
-    header = make_image(np.broadcast_to(np.zeros((), dtype), (*shape, len(like))), grid.affine).header
+    # zeros of the whole shape, which take no memory: their header alone is written
+    zeros = np.broadcast_to(np.zeros((), dtype), (*shape, len(like)))
+    header = make_image(zeros, grid.affine).header
     header.set_zooms((*header.get_zooms()[:3], *like.image.header.get_zooms()[3:4]))
     header.set_xyzt_units("mm", _time_unit(like.image.header))
     header["vox_offset"] = 352
     written = 0
-    with atomic(path) as temporary, temporary.open("wb") as raw:
-        compressed = suffix == ".nii.gz"
-        stream = gzip.GzipFile("", "wb", 1, raw, mtime=0) if compressed else raw
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(stack.enter_context(atomic(path)).open("wb"))
+        if suffix == ".nii.gz":
+            stream = stack.enter_context(gzip.GzipFile("", "wb", 1, stream, mtime=0))
         stream.write(header.binaryblock + bytes(4))
 
         def write(volume: np.ndarray) -> None:
@@ -105,9 +111,16 @@ def writer(path: str | os.PathLike, grid: Grid, dtype: type, like: Series) -> It
         yield write
         if written != len(like):
             raise ValueError(f"series: wanted {len(like)} volumes, got {written}")
-        if compressed:
-            stream.close()
+
+
+def _millimetres(image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """The affine of an image in mm, whichever unit its header states."""
+    units = image.header["xyzt_units"] if "xyzt_units" in image.header else 0
+    scale = MM_PER_UNIT.get(int(units) & 7, 1.0)
+    return np.diag([scale, scale, scale, 1.0]) @ image.affine
 
 
 def _time_unit(header) -> str:
+    if isinstance(header, nib.freesurfer.mghformat.MGHHeader):
+        return "msec"
     return header.get_xyzt_units()[1] if hasattr(header, "get_xyzt_units") else "unknown"
