@@ -16,6 +16,7 @@ from nevf_lite.grid import sparse_shape
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.optimise import make_field
 from nevf_lite.registration.channels import add_channels, check_channels, load_channels
+from nevf_lite.registration.contrast import contrast_note
 from nevf_lite.registration.frames import Frame
 from nevf_lite.registration.masks import counting_mask
 from nevf_lite.registration.warm_start import warm_start
@@ -99,6 +100,8 @@ class RegistrationProblem:
         config = replace(config, spacing=frame.spacing)
         timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
         initial, notes = (*frame.composed, *frame.resampled), [*mask_notes, *frame.notes]
+        if note := contrast_note(frame.tensors["fixed"], frame.tensors["moving"], config):
+            notes.append(note)
         if init_mode == "warm" and frame.composed:
             started = time.perf_counter()
             inputs["field"], error = _warm_field(inputs, config, progress)
