@@ -119,11 +119,10 @@ class Transform:
             )
         image = load_map(moving, "image")
         source, target = Grid.of(image), self._target(like)
-        smooth = "nearest" if interpolation == "nearest" else "linear"
         volume = pull_back_with_gaps(
             np.asarray(image.dataobj),
-            lambda volume: self.pull_back(volume, source, target, interpolation),
-            lambda share: self.pull_back(share, source, target, smooth),
+            lambda data, kind: self.pull_back(data, source, target, kind),
+            interpolation,
             fill,
         )
         return make_image(volume, target.affine)
