@@ -17,13 +17,14 @@ from collections.abc import Callable, Collection
 #: The modules of the API page, in its order.
 MODULES = """
 grid warp fields integrate losses config continuous descent optimise kernels
-scans.space scans.io scans.points scans.files
-transforms.transform transforms.components transforms.affine
+scans.space scans.io scans.series scans.masks scans.dicom scans.points scans.files
+transforms.transform transforms.gaps transforms.components transforms.affine
 scores.metrics scores.deformation scores.evaluation
 data.pairs data.splits data.catalogue data.simulate
-viz.figures viz.slices viz.maps viz.charts viz.sketch viz.viewer.viewer viz.report.report
+viz.figures viz.slices viz.maps viz.charts viz.masks viz.sketch viz.viewer.viewer viz.report.report
 viz.live viz.style
-registration.register registration.result registration.folder registration.memory
+registration.register registration.result registration.folder registration.channels
+registration.masks registration.contrast registration.memory
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice
 networks.prediction networks.refinement networks.training
 study.methods study.names study.plan study.run study.batches study.rows study.report

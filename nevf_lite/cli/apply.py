@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nevf_lite.cli import checks
+from nevf_lite.cli.inputs import DICOM_HELP, Kind, detect_kind, is_points, point_space
 from nevf_lite.cli.terminal import note, option
 
 EXAMPLES = {
@@ -16,7 +17,14 @@ EXAMPLES = {
   nevf apply result moving_t2.nii.gz -o t2_on_fixed.nii.gz --interpolation cubic
   nevf apply result moving_seg.nii.gz -o seg_on_fixed.nii.gz --kind labels
   nevf apply result atlas.nii.gz -o atlas_on_moving.nii.gz --inverse
-  nevf apply result landmarks.csv -o landmarks_in_fixed.csv""",
+  nevf apply result ct.nii.gz -o ct_on_fixed.nii.gz --fill -1000
+  nevf apply result bold.nii.gz -o bold_on_fixed.nii.gz --like template_2mm.nii.gz
+  nevf apply result landmarks.csv -o landmarks_in_fixed.csv
+  nevf apply result markups.mrk.json -o markups_in_fixed.fcsv
+
+Points are tables with the columns x, y and z (.csv, .tsv, .txt; commas, semicolons, tabs or
+spaces), in RAS mm, or in LPS under the header of ANTs, x,y,z,t; or Slicer's .fcsv and
+.mrk.json, which say themselves what they are in.""",
     "invert": """Examples:
   nevf invert result -o fixed_to_moving.nii.gz
   nevf invert result -o backwards.safetensors""",
@@ -27,16 +35,11 @@ EXAMPLES = {
 atlas_to_mni second, with one interpolation instead of two.""",
 }
 
-Kind = StrEnum("Kind", ["image", "labels", "points"])
 Interpolation = StrEnum("Interpolation", ["linear", "cubic", "nearest"])
 LabelMode = StrEnum("LabelMode", ["nearest", "onehot"])
 
 TRANSFORM = "A result folder, a .safetensors file or an ITK displacement field (.nii.gz)."
 OUTPUT = "File to write: .nii.gz for an ITK displacement field, .safetensors for the transform."
-#: Fraction of equal neighbours from which whole numbers are taken for labels. Neighbouring voxels
-#: of a label map are mostly equal; in a scan, noise makes them differ.
-MIN_EQUAL = 0.5
-
 TransformArgument = Annotated[Path, typer.Argument(metavar="DIR", help=TRANSFORM)]
 OutputOption = Annotated[Path, option("-o --output", "FILE", OUTPUT)]
 
@@ -44,7 +47,11 @@ OutputOption = Annotated[Path, option("-o --output", "FILE", OUTPUT)]
 def apply(
     transform: TransformArgument,
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="An image, a label map or a CSV file of points.")
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="An image of one volume or several (4-D), a label map, or a file of points.",
+        ),
     ],
     output: Annotated[Path, option("-o --output", "FILE", "File to write.")],
     kind: Annotated[
@@ -69,47 +76,50 @@ def apply(
         LabelMode | None,
         option("--label-mode", None, "Interpolation of labels; onehot is smoother.", "nearest"),
     ] = None,
+    fill: Annotated[
+        str | None,
+        option(
+            "--fill",
+            "VALUE",
+            "Value where INPUT does not reach: a number (air in CT is -1000), min or nan.",
+            "0, or nan where INPUT holds NaN",
+        ),
+    ] = None,
+    dicom: Annotated[bool, option("--dicom", None, f"INPUT and IMAGE {DICOM_HELP}")] = False,
+    lps: Annotated[bool, option("--lps", None, "Tables of points are in LPS mm.")] = False,
+    ras: Annotated[bool, option("--ras", None, "Tables of points are in RAS mm.")] = False,
 ) -> None:
     """Warp an image, labels or points into the space of the fixed image.
 
     INPUT is in the moving image's space; with --inverse it is in the fixed image's space and is
-    mapped to the moving image's. This holds for images, labels and points. Points are a CSV file
-    with the columns x, y and z, RAS coordinates in millimetres; its other columns are kept.
+    mapped to the moving image's. This holds for images, labels and points. A 4-D image is warped
+    volume by volume and never held whole. NaN, as outside the brain in statistical maps, stays NaN.
+    Points keep their other columns.
     """
     checks.protect_result(output, transform)
     checks.protect_inputs(output, {"input": source, "--like image": like})
 
+    from nevf_lite.cli.volumes import Volumes, apply_to_points, grid_of, image_warp, label_warp
     from nevf_lite.transforms.transform import Transform
 
     loaded = Transform.load(transform)
     loaded = loaded.inverse if inverse else loaded
-    kind = kind or _detect_kind(source)
-    checks.require(kind == "image", "an image as input", interpolation=interpolation)
-    checks.require(kind == "labels", "labels as input", label_mode=label_mode)
-    if kind == "points":
-        from nevf_lite.scans.files import suffix_of
-        from nevf_lite.scans.points import read_points, write_points
-
-        checks.require(False, "an image or labels as input", like=like)
-        suffix_of(output, (".csv",), "output")
-        write_points(output, loaded.points_to_fixed(read_points(source, "input")), like=source)
+    space = point_space(lps, ras)
+    if is_points(source, kind):
+        options = {"interpolation": interpolation, "label_mode": label_mode, "fill": fill}
+        checks.require(False, "an image or labels as input", like=like, **options)
+        apply_to_points(loaded, source, output, space)
         return
-
-    import numpy as np
-
-    from nevf_lite.scans.io import load_image, load_labels, save_image
-
-    grid = loaded.fixed if like is None else _load_grid(like)
+    checks.require(space is None, "points as input", lps=lps or None, ras=ras or None)
+    volumes = Volumes.open(source, dicom)
+    kind = kind or detect_kind(source, volumes.first)
+    checks.require(kind == "image", "an image as input", interpolation=interpolation, fill=fill)
+    checks.require(kind == "labels", "labels as input", label_mode=label_mode)
     if kind == "labels":
-        image = load_labels(source, "input")
-        warped = loaded.warp_labels(image, str(label_mode or LabelMode.nearest), like=grid)
+        warp = label_warp(loaded, str(label_mode or LabelMode.nearest))
     else:
-        image = load_image(source, "input")
-        warped = loaded.warp_image(image, str(interpolation or Interpolation.linear), like=grid)
-    data = np.asarray(warped.dataobj)
-    if not data.any():
-        note(f"{output} is zero everywhere: {source} is outside the region that the transform maps")
-    save_image(output, data, grid)
+        warp = image_warp(loaded, str(interpolation or Interpolation.linear), fill)
+    volumes.warp(warp, output, loaded.fixed if like is None else grid_of(like, dicom))
 
 
 def invert(transform: TransformArgument, output: OutputOption) -> None:
@@ -168,49 +178,3 @@ def _save(transform, output: Path) -> None:
         transform.save(output)
     else:
         write_displacement(output, transform.displacement(), transform.fixed)
-
-
-def _load_grid(path: Path):
-    from nevf_lite.scans.readers import open_image
-    from nevf_lite.scans.space import Grid
-
-    data, affine, _ = open_image(path, "like")
-    return Grid(data.shape, affine)
-
-
-def _detect_kind(path: Path) -> Kind:
-    """What a file holds, by its suffix and its voxels; prints a note where this can be wrong."""
-    if path.suffix.lower() == ".csv":
-        return Kind.points
-
-    from nevf_lite.scans.readers import open_image
-
-    data, _, _ = open_image(path, "input")
-    if data.dtype.kind == "f" and (data != data.round()).any():
-        return Kind.image
-    labels = looks_like_labels(data)
-    if labels:
-        note(f"{path} is treated as labels; if it is an image, use --kind image")
-    else:
-        note(f"{path} is treated as an image; if it holds labels, use --kind labels")
-    return Kind.labels if labels else Kind.image
-
-
-def looks_like_labels(data) -> bool:
-    """True if most neighbouring voxels outside the background are equal.
-
-    data: whole numbers, (*shape). The background is the most frequent value.
-    """
-    import numpy as np
-
-    values, counts = np.unique(data, return_counts=True)
-    foreground = data != values[counts.argmax()]
-    pairs = equal = 0
-    for axis in range(data.ndim):
-        upper, lower = ([slice(None)] * data.ndim for _ in range(2))
-        upper[axis], lower[axis] = slice(1, None), slice(None, -1)
-        upper, lower = tuple(upper), tuple(lower)
-        compared = foreground[upper] & foreground[lower]
-        pairs += int(compared.sum())
-        equal += int((compared & (data[upper] == data[lower])).sum())
-    return equal >= MIN_EQUAL * pairs

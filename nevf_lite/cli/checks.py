@@ -67,14 +67,31 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.expanduser().resolve() == b.expanduser().resolve()
 
 
-def check_result_folder(folder: Path, inputs: Mapping[str, Path | None], size: int = 0) -> Path:
+def channels(fixed: list[Path] | None, moving: list[Path] | None) -> list[tuple[Path, Path]]:
+    """The further channels of two images as pairs. ValueError if one image has more of them."""
+    fixed, moving = fixed or [], moving or []
+    if len(fixed) != len(moving):
+        raise ValueError(
+            f"--fixed-channel was given {len(fixed)} times and --moving-channel {len(moving)} "
+            "times; wanted the same channels of both"
+        )
+    return list(zip(fixed, moving, strict=True))
+
+
+def check_result_folder(
+    folder: Path,
+    inputs: Mapping[str, Path | None],
+    size: int = 0,
+    files: Sequence[str | Path] = RESULT_FILES,
+) -> Path:
     """The expanded path of a result folder, after checking that `size` bytes can be written there.
 
+    files: what will be written, below the folder.
     Raises ValueError if it is a file or if the result would overwrite an input, OSError if the
     folder is not writable or the disk has too little space.
     """
     folder = folder.expanduser()
-    for name in RESULT_FILES:
+    for name in files:
         protect_inputs(folder / name, inputs)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output: {folder} is a file; name a folder")

@@ -9,6 +9,7 @@ import typer
 
 from nevf_lite.cli import checks
 from nevf_lite.cli.apply import TRANSFORM
+from nevf_lite.cli.inputs import point_space, read_point_file
 from nevf_lite.cli.terminal import option, show_json, show_table
 
 EXAMPLES = {
@@ -38,11 +39,13 @@ def evaluate(
     ] = None,
     fixed_points: Annotated[
         Path | None,
-        option("--fixed-points", "CSV", "Landmarks in the fixed image: x,y,z in RAS mm."),
+        option("--fixed-points", "FILE", "Landmarks in the fixed image, see `nevf apply`."),
     ] = None,
     moving_points: Annotated[
-        Path | None, option("--moving-points", "CSV", "The same landmarks in the moving image.")
+        Path | None, option("--moving-points", "FILE", "The same landmarks in the moving image.")
     ] = None,
+    lps: Annotated[bool, option("--lps", None, "Tables of points are in LPS mm.")] = False,
+    ras: Annotated[bool, option("--ras", None, "Tables of points are in RAS mm.")] = False,
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
     """Score a transform: Dice, HD95, landmarks, folds, inverse consistency.
@@ -55,6 +58,10 @@ def evaluate(
     with_points = checks.all_or_none(fixed_points=fixed_points, moving_points=moving_points)
     requirement = "--fixed-labels and --moving-labels"
     checks.require(with_labels, requirement, labels=labels, label_names=label_names)
+    checks.require(
+        with_points, "--fixed-points and --moving-points", lps=lps or None, ras=ras or None
+    )
+    space = point_space(lps, ras)
     if transform is None and not with_labels and not with_points:
         raise ValueError("evaluate: wanted a transform, labels or landmarks; see --help")
     names = checks.label_names(label_names)
@@ -69,7 +76,7 @@ def evaluate(
         document["metrics"] |= scores["metrics"]
         document["dice"] = scores["dice"]
     if with_points:
-        document["metrics"] |= _landmark_errors(loaded, fixed_points, moving_points)
+        document["metrics"] |= _landmark_errors(loaded, fixed_points, moving_points, space)
     if loaded is not None:
         document["metrics"] |= score_deformation(loaded)
     if as_json:
@@ -101,12 +108,13 @@ def _label_scores(loaded, fixed_labels: Path, moving_labels: Path, labels, names
     return {"metrics": summary, "dice": table}
 
 
-def _landmark_errors(loaded, fixed_points: Path, moving_points: Path) -> dict[str, float]:
-    from nevf_lite.scans.points import read_points
+def _landmark_errors(
+    loaded, fixed_points: Path, moving_points: Path, space: str | None
+) -> dict[str, float]:
     from nevf_lite.scores.metrics import tre
 
-    fixed = read_points(fixed_points, "fixed_points")
-    moving = read_points(moving_points, "moving_points")
+    fixed = read_point_file(fixed_points, "fixed_points", space).points
+    moving = read_point_file(moving_points, "moving_points", space).points
     if len(fixed) != len(moving):
         raise ValueError(
             f"points: {fixed_points} has {len(fixed)} and {moving_points} has {len(moving)}; "

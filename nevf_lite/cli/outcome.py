@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ import typer
 
 from nevf_lite.cli.terminal import INTERRUPTED, note, show_json
 from nevf_lite.config import Config
+from nevf_lite.scans.files import disk_errors
 
 if TYPE_CHECKING:
+    from nevf_lite.cli.bids import BidsNames
     from nevf_lite.registration.register import Registration
 
 
@@ -25,14 +28,16 @@ def write_outcome(
     command: str,
     as_json: bool = False,
     quiet: bool = False,
+    bids: BidsNames | None = None,
     summary_lines: Sequence[tuple[str, str]] = (),
     **scoring,
 ) -> None:
     """Write the result folder and print a summary, or result.json.
 
-    summary_lines: further lines of the summary, (name, value). scoring: labels and metrics, see
-    `Registration.save`. Raises typer.Exit(130) if the registration was interrupted by Ctrl-C, after
-    the result has been written.
+    bids: names below the folder, instead of those of a result folder. summary_lines: further lines
+    of the summary, (name, value). scoring: labels and metrics, see `Registration.save`. Raises
+    typer.Exit(130) if the registration was interrupted by Ctrl-C, after the result has been
+    written.
     """
     with _ignored_interrupts():
         if not quiet:
@@ -40,11 +45,13 @@ def write_outcome(
             prefix = "interrupted; the best field so far is kept; " if interrupted else ""
             for text in (*registration.notes, prefix + "writing the result"):
                 note(text)
-        document = registration.save(folder, title=title, command=command, **scoring)
+        with _destination(folder, bids) as destination:
+            document = registration.save(destination, title=title, command=command, **scoring)
     if as_json:
         show_json(document)
     elif not quiet:
-        _show_summary(title, folder, document, summary_lines)
+        report = "report.html" if bids is None else bids.names["report.html"]
+        _show_summary(title, folder, folder / report, document, summary_lines)
     if document["stopped"] == "interrupted":
         raise typer.Exit(INTERRUPTED)
 
@@ -63,8 +70,25 @@ def _ignored_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
+@contextlib.contextmanager
+def _destination(folder: Path, bids: BidsNames | None) -> Iterator[Path]:
+    """Where the result is written: the folder itself, or a hidden place in it until it is named."""
+    if bids is None:
+        yield folder
+        return
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as hidden:
+            yield Path(hidden)
+            bids.place(Path(hidden), folder)
+
+
 def _show_summary(
-    title: str, folder: Path, document: dict, summary_lines: Sequence[tuple[str, str]]
+    title: str,
+    folder: Path,
+    report: Path,
+    document: dict,
+    summary_lines: Sequence[tuple[str, str]],
 ) -> None:
     """Print the main scores, the time and the path of the report."""
     metrics, lines = document["metrics"], []
@@ -83,7 +107,7 @@ def _show_summary(
     lines += [
         ("Time", f"{document['seconds']:.1f} s, {run}"),
         ("Result", f"{folder}/"),
-        ("Report", folder / "report.html"),
+        ("Report", report),
     ]
     typer.echo(title)
     for name, value in lines:

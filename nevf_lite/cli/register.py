@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from nevf_lite.cli import checks, outcome
-from nevf_lite.cli.initial import InitMode, Network, check_initial, load_initial
-from nevf_lite.cli.settings import PRESET_HELP, Preset, build_config
-from nevf_lite.cli.terminal import option
+from nevf_lite.cli import checks, options, outcome
+from nevf_lite.cli.bids import BidsNames
+from nevf_lite.cli.initial import InitMode, check_initial, load_initial
+from nevf_lite.cli.inputs import image_source, stem
+from nevf_lite.cli.settings import build_config
+from nevf_lite.scans.files import RESULT_FILES
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -25,118 +26,56 @@ EXAMPLES = {
   nevf register fixed.nii.gz moving.nii.gz -o result
   nevf register fixed.nii.gz moving.nii.gz -o result --affine --preset fast
   nevf register fixed.nii.gz moving.nii.gz -o result --init-from symnet
+  nevf register t1.nii.gz t2.nii.gz -o result --similarity mind
+  nevf register a_t1.nii.gz b_t1.nii.gz -o result --fixed-channel a_t2.nii.gz
+                --moving-channel b_t2.nii.gz --moving-lesion b_lesion.nii.gz
+  nevf register tpl-MNI152NLin2009cAsym_T1w.nii.gz sub-01_T1w.nii.gz -o derivatives --bids
   nevf register a.nii.gz b.nii.gz -o result --fixed-labels a_seg.nii.gz
                 --moving-labels b_seg.nii.gz --labels 1-62 --label-names mindboggle
 
-Images may be .nii, .nii.gz, .mgz, .nrrd or .mha, and may have different grids. DIR will
-hold warped.nii.gz, warp.nii.gz and inverse_warp.nii.gz (displacement fields for ANTs,
+Images may be .nii, .nii.gz, .img and .hdr, .mgz, .nrrd, .mha or folders of DICOM (--dicom),
+and may have different grids. Channels are compared one with the other and averaged. DIR
+will hold warped.nii.gz, warp.nii.gz and inverse_warp.nii.gz (displacement fields for ANTs,
 SimpleITK and Slicer), jacobian.nii.gz, velocity.safetensors, report.html and result.json.
 An earlier result in DIR is replaced; other files in it are kept. Ctrl-C stops the
 optimisation: the best field so far is written, and the exit status is 130."""
 }
 
-_output_option = partial(option, panel="Output")
-_method_option = partial(option, panel="Method")
-_initial_option = partial(option, panel="Initial transform")
-_mask_option = partial(option, panel="Masks and labels")
-_machine_option = partial(option, panel="Machine")
-
 
 def register(
     ctx: typer.Context,
-    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="The reference image.")],
-    moving: Annotated[Path, typer.Argument(metavar="MOVING", help="The image to warp onto FIXED.")],
-    output: Annotated[Path, _output_option("-o --output", "DIR", "Folder to write the result to.")],
-    as_json: Annotated[
-        bool, _output_option("--json", None, "Print result.json instead of a summary.")
-    ] = False,
-    quiet: Annotated[
-        bool, _output_option("-q --quiet", None, "Print no progress, notes or summary.")
-    ] = False,
-    preset_name: Annotated[
-        Preset | None, _method_option("--preset", None, PRESET_HELP, "default")
-    ] = None,
-    spacing: Annotated[
-        float | None,
-        _method_option("--spacing", "MM", "Voxel size of the grid to register on.", "the preset's"),
-    ] = None,
-    iterations: Annotated[
-        str | None,
-        _method_option(
-            "--iterations",
-            "N,N",
-            "Most iterations of each level, coarse to fine.",
-            "the preset's",
-        ),
-    ] = None,
-    affine: Annotated[
-        bool, _initial_option("--affine", None, "Compute an affine alignment first.")
-    ] = False,
-    init: Annotated[
-        Path | None,
-        _initial_option(
-            "--init", "WARP", "Start from this transform, a result folder or an ITK field."
-        ),
-    ] = None,
-    init_from: Annotated[
-        Network | None,
-        _initial_option("--init-from", None, "Start from the prediction of this network.", "none"),
-    ] = None,
-    init_mode: Annotated[
-        InitMode | None,
-        _initial_option(
-            "--init-mode",
-            None,
-            "compose keeps the start and its folds; warm fits the field to it.",
-            "compose with --init, warm with --init-from",
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        _initial_option(
-            "--resume", "DIR", "Continue an earlier result of this pair, with its settings."
-        ),
-    ] = None,
-    fixed_mask: Annotated[
-        Path | None,
-        _mask_option("--fixed-mask", "IMAGE", "Mask of FIXED: only nonzero voxels count."),
-    ] = None,
-    moving_mask: Annotated[
-        Path | None,
-        _mask_option("--moving-mask", "IMAGE", "Mask of MOVING: only nonzero voxels count."),
-    ] = None,
-    fixed_labels: Annotated[
-        Path | None, _mask_option("--fixed-labels", "IMAGE", "Labels of FIXED, for the scores.")
-    ] = None,
-    moving_labels: Annotated[
-        Path | None, _mask_option("--moving-labels", "IMAGE", "Labels of MOVING, for the scores.")
-    ] = None,
-    labels: Annotated[
-        str | None,
-        _mask_option("--labels", "LIST", checks.LABELS_HELP, checks.LABELS_DEFAULT),
-    ] = None,
-    label_names: Annotated[
-        str | None, _mask_option("--label-names", "TABLE", checks.LABEL_NAMES_HELP)
-    ] = None,
-    device: Annotated[
-        str, _machine_option("--device", "NAME", "Device: auto, cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    backend: Annotated[
-        str,
-        _machine_option(
-            "--backend", "NAME", "Kernels: auto, numba, triton, or torch for plain PyTorch."
-        ),
-    ] = "auto",
-    seed: Annotated[
-        int | None,
-        _machine_option(
-            "--seed", "N", "Seed of the field's initial weights.", "0", min=0, max=2**32 - 1
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        _machine_option("--threads", "N", "Number of CPU threads.", "one per core", min=1),
-    ] = None,
+    fixed: options.Fixed,
+    moving: options.Moving,
+    output: options.Output,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    bids: options.Bids = False,
+    space: options.Space = None,
+    dicom: options.Dicom = False,
+    fixed_channel: options.FixedChannels = None,
+    moving_channel: options.MovingChannels = None,
+    preset_name: options.PresetName = None,
+    similarity: options.SimilarityName = None,
+    spacing: options.Spacing = None,
+    iterations: options.Iterations = None,
+    settings: options.Settings = None,
+    affine: options.AffineStart = False,
+    init: options.Init = None,
+    init_from: options.InitFrom = None,
+    init_mode: options.InitModeName = None,
+    resume: options.Resume = None,
+    fixed_mask: options.FixedMask = None,
+    moving_mask: options.MovingMask = None,
+    fixed_lesion: options.FixedLesion = None,
+    moving_lesion: options.MovingLesion = None,
+    fixed_labels: options.FixedLabels = None,
+    moving_labels: options.MovingLabels = None,
+    labels: options.Labels = None,
+    label_names: options.LabelNames = None,
+    device: options.Device = "auto",
+    backend: options.Backend = "auto",
+    seed: options.Seed = None,
+    threads: options.Threads = None,
 ) -> None:
     """Register MOVING to FIXED and write the result to a folder.
 
@@ -144,23 +83,32 @@ def register(
     it in both directions, in files that other tools read, with the warped image and a report. With
     labels, the report shows their overlap before and after.
     """
+    pairs = [(fixed, moving), *checks.channels(fixed_channel, moving_channel)]
     inputs = {
         "fixed image": fixed,
         "moving image": moving,
         "fixed mask": fixed_mask,
         "moving mask": moving_mask,
+        "fixed lesion": fixed_lesion,
+        "moving lesion": moving_lesion,
         "fixed labels": fixed_labels,
         "moving labels": moving_labels,
         "initial transform": init,
+        **{f"channel {path}": path for pair in pairs[1:] for path in pair},
     }
     with_labels = checks.all_or_none(fixed_labels=fixed_labels, moving_labels=moving_labels)
     requirement = "--fixed-labels and --moving-labels"
     checks.require(with_labels, requirement, labels=labels, label_names=label_names)
     check_initial(affine, init, init_from, resume)
     checks.require(init or init_from, "--init or --init-from", init_mode=init_mode)
+    checks.require(bids, "--bids", space=space)
     names = checks.label_names(label_names)
-    config = build_config(preset_name, iterations, resume, spacing, seed)
-    checks.check_result_folder(output, inputs)
+    config = build_config(
+        preset_name, iterations, resume, spacing, seed, similarity, settings or ()
+    )
+    bids_names = BidsNames.of(fixed, moving, space) if bids else None
+    outputs = RESULT_FILES if bids_names is None else tuple(bids_names.names.values())
+    checks.check_result_folder(output, inputs, files=outputs)
 
     from nevf_lite.kernels import check_backend
     from nevf_lite.registration.register import register as register_images
@@ -173,24 +121,35 @@ def register(
         import torch
 
         torch.set_num_threads(threads)  # the numba kernels use torch's number
-    images = load_image(fixed, "fixed"), load_image(moving, "moving")
+    channels = [
+        tuple(
+            load_image(image_source(path, role, dicom), role)
+            for path, role in zip(pair, ("fixed", "moving"), strict=True)
+        )
+        for pair in pairs
+    ]
+    images = channels[0]
     scoring = {}
     if with_labels:
         scoring = _load_labels(images[0], fixed_labels, moving_labels, labels)
         scoring["label_names"] = names
-    folder = checks.check_result_folder(output, inputs, _result_size(*images))
+    folder = checks.check_result_folder(output, inputs, _result_size(*images), outputs)
     earlier = None if resume is None else Transform.load(resume)
     initial = load_initial(init, init_from, earlier, images, device)
 
     bar = sys.stderr.isatty() and not quiet
+    fixed_images, moving_images = zip(*channels, strict=True)
     registration = register_images(
-        *images,
+        fixed_images if len(channels) > 1 else images[0],
+        moving_images if len(channels) > 1 else images[1],
         config,
         init=initial,
         init_mode=str(init_mode or (InitMode.warm if init_from else InitMode.compose)),
         affine=affine,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,
+        fixed_lesion=fixed_lesion,
+        moving_lesion=moving_lesion,
         device=device,
         backend=backend,
         resume=earlier,
@@ -200,17 +159,13 @@ def register(
     outcome.write_outcome(
         registration,
         folder,
-        title=f"{_stem(moving)} to {_stem(fixed)}",
+        title=f"{stem(moving)} to {stem(fixed)}",
         command=ctx.find_root().meta["nevf.command"],
         as_json=as_json,
         quiet=quiet,
+        bids=bids_names,
         **scoring,
     )
-
-
-def _stem(path: Path) -> str:
-    """The name of a file without its suffix; .nii.gz is one suffix."""
-    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
 
 
 def _load_labels(

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from nevf_lite.config import PRESETS, Config, preset
+from nevf_lite.cli.assignments import assign
+from nevf_lite.config import CHOICES, PRESETS, Config, preset
 
 #: The names of the presets, as an enumeration that a shell can complete.
 Preset = StrEnum("Preset", {name: name for name in PRESETS})
 PRESET_HELP = (
     "Settings: default (most accurate), fast (quickest), siren (coordinate network), "
     "paper (as published)."
+)
+Similarity = StrEnum("Similarity", {name: name for name in CHOICES["similarity"]})
+SIMILARITY_HELP = (
+    "What is compared: lncc or ncc (correlation, local or global), mse (same intensities), nmi or "
+    "mind (another contrast: T2, inverted, CT)."
 )
 
 
@@ -23,13 +30,23 @@ def build_config(
     resume: Path | None,
     spacing: float | None,
     seed: int | None,
+    similarity: Similarity | None = None,
+    assignments: Sequence[str] = (),
 ) -> Config:
-    """The preset, or the settings of the result to resume, with the changes of the options."""
+    """The preset, or the settings of the result to resume, with the changes of the options.
+
+    assignments: of --set, "KEY=VALUE". Raises ValueError for what two options would change.
+    """
     config = preset(str(name or Preset.default))
     if resume is not None and name is None:
         config = _earlier_config(resume) or config
     changes = {"spacing": spacing, "seed": seed}
+    changes |= {"similarity": None if similarity is None else str(similarity)}
     changes = {key: value for key, value in changes.items() if value is not None}
+    for key in (*changes, *(["iterations"] if iterations is not None else [])):
+        if any(text.partition("=")[0].strip() == key for text in assignments):
+            raise ValueError(f"--set: {key} has an option of its own, --{key}; keep one of the two")
+    config = assign(config, assignments)
     if iterations is not None:
         try:
             counts = [int(count) for count in iterations.split(",")]

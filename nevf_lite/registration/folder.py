@@ -38,6 +38,7 @@ def write_result_folder(
     labels: Iterable[int] | None = None,
     label_names: Mapping[int, str] | None = None,
     metrics: Mapping[str, float] | None = None,
+    masks: tuple[nib.Nifti1Image | None, nib.Nifti1Image | None] = (None, None),
     title: str = "Registration",
     command: str = "",
 ) -> dict:
@@ -54,10 +55,10 @@ def write_result_folder(
     report.html, result.json; and warped_labels.nii.gz where labels are given.
 
     fixed_labels, moving_labels, labels, label_names: see `evaluation.score_labels`. metrics: more
-    numbers to record. command: what repeats this, for the report. Everything is written to a hidden
-    place in the folder first and moved when all of it is there; an earlier result is replaced, and
-    whatever else the folder holds stays. Raises ValueError for labels that do not fit, OSError
-    for a full disk.
+    numbers to record. masks: 1 where each image counted, or None, for the report. command: what
+    repeats this, for the report. Everything is written to a hidden place in the folder first and
+    moved when all of it is there; an earlier result is replaced, and whatever else the folder holds
+    stays. Raises ValueError for labels that do not fit, OSError for a full disk.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
@@ -71,7 +72,8 @@ def write_result_folder(
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
-                _write_files(Path(staging), transform, images, history, scores, document, title)
+                contents = transform, images, masks, history, scores, document, title
+                _write_files(Path(staging), *contents)
                 for name in RESULT_FILES:
                     if (Path(staging) / name).exists():
                         os.replace(Path(staging) / name, folder / name)
@@ -113,6 +115,7 @@ def _write_files(
     folder: Path,
     transform: Transform,
     images: tuple[nib.Nifti1Image, nib.Nifti1Image, nib.Nifti1Image],
+    masks: tuple[nib.Nifti1Image | None, nib.Nifti1Image | None],
     history: Sequence[Mapping],
     scores: LabelScores | None,
     document: dict,
@@ -130,6 +133,11 @@ def _write_files(
     write_displacement(folder / "inverse_warp.nii.gz", inverse, transform.moving)
     save_image(folder / "jacobian.nii.gz", determinant, transform.fixed)
     transform.save(folder / FILE_NAME)
+    identity = Transform.identity(transform.fixed)
+    counted = [
+        None if mask is None else mapping.warp_labels(mask)
+        for mapping, mask in zip((identity, transform), masks, strict=True)
+    ]
     labels = {}
     if scores is not None:
         warped_labels = np.asarray(scores.after.dataobj)
@@ -155,6 +163,8 @@ def _write_files(
         config=document["config"],
         versions=document["versions"],
         warnings=document["notes"],
+        fixed_mask=counted[0],
+        warped_mask=counted[1],
         **labels,
     )
     write_report(folder / "report.html", report)

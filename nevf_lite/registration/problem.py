@@ -15,9 +15,11 @@ from nevf_lite.fields import VelocityField
 from nevf_lite.grid import sparse_shape
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.optimise import make_field
+from nevf_lite.registration.channels import add_channels, check_channels, load_channels
+from nevf_lite.registration.contrast import contrast_note
 from nevf_lite.registration.frames import Frame
+from nevf_lite.registration.masks import counting_mask
 from nevf_lite.registration.warm_start import warm_start
-from nevf_lite.scans.io import load_image
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Component, VelocityFlow
 from nevf_lite.transforms.transform import Transform
@@ -37,10 +39,11 @@ FOLDED_NOTE = (
 class RegistrationProblem:
     """One pair of scans, ready to be optimised.
 
-    fixed, moving: the images as read. frame: the lattice of the optimisation. config: the settings,
-    with the spacing in mm filled in. device: where the optimisation runs. inputs: the arguments of
-    `optimise.fit`, on that device. initial: components applied after the field's flow. timings:
-    seconds of the affine start, of a warm start, of the preparation. notes: caveats for the user.
+    fixed, moving: the images as read, the first channel of each. frame: the lattice of the
+    optimisation. config: the settings, with the spacing in mm filled in. device: where the
+    optimisation runs. inputs: the arguments of `optimise.fit`, on that device. initial: components
+    applied after the field's flow. timings: seconds of the affine start, of a warm start, of the
+    preparation. notes: caveats for the user. masks: 1 where the images count, or None.
     """
 
     fixed: nib.Nifti1Image
@@ -52,6 +55,7 @@ class RegistrationProblem:
     initial: tuple[Component, ...]
     timings: dict[str, float]
     notes: list[str]
+    masks: tuple[nib.Nifti1Image | None, nib.Nifti1Image | None] = (None, None)
 
     @classmethod
     def prepare(
@@ -67,6 +71,8 @@ class RegistrationProblem:
         resume: Transform | None = None,
         init_mode: str = "compose",
         progress: bool = False,
+        fixed_lesion=None,
+        moving_lesion=None,
     ) -> RegistrationProblem:
         """Arguments and errors as of :func:`register`."""
         if init_mode not in INIT_MODES:
@@ -74,8 +80,12 @@ class RegistrationProblem:
         if init_mode == "warm" and (init is None or resume is not None):
             raise ValueError("init_mode: a warm start needs init, and no result to resume")
         started = time.perf_counter()
-        fixed, moving = load_image(fixed, "fixed"), load_image(moving, "moving")
-        timings = {}
+        fixed, *fixed_channels = load_channels(fixed, "fixed")
+        moving, *moving_channels = load_channels(moving, "moving")
+        check_channels([fixed, *fixed_channels], [moving, *moving_channels], config)
+        timings, mask_notes = {}, []
+        fixed_mask = counting_mask(fixed, fixed_mask, fixed_lesion, "fixed", mask_notes)
+        moving_mask = counting_mask(moving, moving_mask, moving_lesion, "moving", mask_notes)
         if affine:
             if init is not None:
                 raise ValueError("init: give either an initial transform or affine=True, not both")
@@ -84,11 +94,14 @@ class RegistrationProblem:
         elif init is not None and not isinstance(init, Transform):
             init = Transform.load(init)
         frame = Frame.build(fixed, moving, init, config, fixed_mask, moving_mask, device=device)
+        add_channels(frame, fixed_channels, moving_channels, config, device)
         inputs = {name: None if t is None else t.to(device) for name, t in frame.tensors.items()}
         inputs["field"] = None if resume is None else _resumed_field(resume, frame).to(device)
         config = replace(config, spacing=frame.spacing)
         timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
-        initial, notes = (*frame.composed, *frame.resampled), list(frame.notes)
+        initial, notes = (*frame.composed, *frame.resampled), [*mask_notes, *frame.notes]
+        if note := contrast_note(frame.tensors["fixed"], frame.tensors["moving"], config):
+            notes.append(note)
         if init_mode == "warm" and frame.composed:
             started = time.perf_counter()
             inputs["field"], error = _warm_field(inputs, config, progress)
@@ -99,7 +112,8 @@ class RegistrationProblem:
             folded = (jacobian_determinant(inputs["initial"]) <= 0).float().mean().item()
             if folded > FOLDED:
                 notes.append(FOLDED_NOTE.format(100 * folded))
-        return cls(fixed, moving, frame, config, device, inputs, initial, timings, notes)
+        masks = fixed_mask, moving_mask
+        return cls(fixed, moving, frame, config, device, inputs, initial, timings, notes, masks)
 
     def effective_config(self, record: dict) -> Config:
         """The config with the step L that the finest level used.

@@ -36,6 +36,8 @@ def register(
     affine: bool = False,
     fixed_mask=None,
     moving_mask=None,
+    fixed_lesion=None,
+    moving_lesion=None,
     spacing: float | None = None,
     device: str = "auto",
     backend: str | None = None,
@@ -48,14 +50,18 @@ def register(
     """Register a moving image to a fixed one with a neural velocity field.
 
     fixed, moving: paths, nibabel images, or arrays and tensors (D, H, W) or (H, W) with 1 mm
-        voxels. Grids, spacings and orientations may differ.
+        voxels. Grids, spacings and orientations may differ. A list of several is one image of
+        several channels, such as [T1, T2], in one space; each is compared with its like, and the
+        first is the one that is warped.
     config: a preset's name ("default", "fast", "siren", "paper") or a `Config`.
     init: a transform from fixed to moving, or its path.
     init_mode: "compose" applies `init` after the transform that is sought, as in section 2.3 of the
         paper, and what it folds stays folded. "warm" fits the field to it first and then lets the
         images decide; only the affine end of `init` is kept.
     affine: compute an affine transform first and use it as `init`.
-    fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image counts.
+    fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image counts;
+        probabilities count from 0.5.
+    fixed_lesion, moving_lesion: the same of what must not count (cost-function masking).
     spacing: mm of the working lattice, instead of the config's.
     device: "auto", "cpu", "cuda", "cuda:1" or "mps".
     backend: of the fast kernels, "auto", "torch", "numba" or "triton"; by default the one that
@@ -88,6 +94,8 @@ def register(
             resume,
             init_mode,
             progress,
+            fixed_lesion,
+            moving_lesion,
         )
         if watch is not None and problem.inputs["field"] is None:  # the field that `fit` would make
             image = problem.inputs["fixed"]
@@ -180,6 +188,7 @@ def _registration(
         str(problem.device),
         notes,
         backend,
+        problem.masks,
     )
 
 

@@ -20,7 +20,8 @@ class Registration:
     spacing and the finest level's step filled in. history: one record for each iteration, see
     `optimise.Fit`. timings: seconds of the affine start, the preparation and the optimisation.
     stopped: "finished" or "interrupted". device: where it ran. notes: caveats for the user.
-    backend: of the fast kernels, see `kernels`.
+    backend: of the fast kernels, see `kernels`. masks: 1 where the fixed and the moving image
+    counted, or None.
     """
 
     transform: Transform
@@ -33,6 +34,7 @@ class Registration:
     device: str
     notes: list[str] = field(default_factory=list)
     backend: str = "auto"
+    masks: tuple[nib.Nifti1Image | None, nib.Nifti1Image | None] = (None, None)
 
     @cached_property
     def warped(self) -> nib.Nifti1Image:
@@ -56,6 +58,7 @@ class Registration:
             "backend": self.backend,
         }
         images = (self.fixed, self.moving, self.warped)
+        extra = {"masks": self.masks, **extra}
         return write_result_folder(folder, self.transform, images, self.history, run, **extra)
 
     def view(self):

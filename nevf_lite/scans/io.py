@@ -24,8 +24,9 @@ from nevf_lite.scans.space import Grid
 def load_image(source, name: str = "image") -> nib.Nifti1Image:
     """Load an image to register, with float32 data of two or three axes.
 
-    source: a path (.nii, .nii.gz, .mgz, .nrrd, .nhdr, .mha, .mhd), a nibabel image, or an array or
-        tensor (*shape), whose voxels are then taken to be millimetres.
+    source: a path (.nii, .nii.gz, .mgz, .img, .hdr, .nrrd, .nhdr, .mha, .mhd), a nibabel image, or
+        an array or tensor (*shape), whose voxels are then taken to be millimetres. `dicom` reads
+        folders of DICOM.
     name: what it is to the caller, for messages.
     A fourth axis of length 1 is dropped. One slice of a volume is a 2-D image: the axis across it
     is dropped and its column of the affine becomes the third, so every voxel keeps its position.
@@ -33,16 +34,9 @@ def load_image(source, name: str = "image") -> nib.Nifti1Image:
     several volumes, colour, complex, empty, constant, not finite, beyond float32, or without a
     usable affine.
     """
-    data, affine, name = open_image(source, name)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.asarray(data, dtype=np.float32)
+    values, affine, name = _read_floats(source, name)
     nonfinite = ~np.isfinite(values)
     if nonfinite.any():
-        if np.isfinite(np.asarray(data)[nonfinite]).any():
-            raise ValueError(
-                f"{name}: values reach beyond float32 (3.4e38); check scl_slope and scl_inter in "
-                "the header, or rescale the image"
-            )
         raise ValueError(
             f"{name}: {nonfinite.sum()} of {values.size} voxels are NaN or infinite; "
             "replace them first, for instance with numpy.nan_to_num"
@@ -52,6 +46,29 @@ def load_image(source, name: str = "image") -> nib.Nifti1Image:
             f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
         )
     return make_image(values, affine)
+
+
+def load_map(source, name: str = "image") -> nib.Nifti1Image:
+    """Load an image to warp, with float32 data; sources and shapes as for :func:`load_image`.
+
+    It may be constant, and may hold NaN, as statistical maps do outside the brain. Raises
+    FileNotFoundError, or ValueError for what is not one scalar image.
+    """
+    values, affine, _ = _read_floats(source, name)
+    return make_image(values, affine)
+
+
+def _read_floats(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """An image as float32, its affine and its full name. ValueError for values beyond float32."""
+    data, affine, name = open_image(source, name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.asarray(data, dtype=np.float32)
+    if np.isfinite(np.asarray(data)[~np.isfinite(values)]).any():
+        raise ValueError(
+            f"{name}: values reach beyond float32 (3.4e38); check scl_slope and scl_inter in "
+            "the header, or rescale the image"
+        )
+    return values, affine, name
 
 
 def load_labels(source, name: str = "labels") -> nib.Nifti1Image:

@@ -1,95 +1,132 @@
-"""Landmarks in CSV files: x, y, z in RAS millimetres."""
+"""Landmarks in files: tables of text, and the markups of Slicer. In memory, RAS millimetres."""
 
 from __future__ import annotations
 
-import csv
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nevf_lite.scans.files import atomic, existing_file
+from nevf_lite.scans.files import atomic, existing_file, suffix_of
+from nevf_lite.scans.itk import LPS
+from nevf_lite.scans.point_tables import SEPARATORS, Table, new_table, read_table
+from nevf_lite.scans.slicer_points import (
+    Fiducials,
+    Markups,
+    new_fcsv,
+    new_markups,
+    read_fcsv,
+    read_markups,
+)
 
-AXES = ("x", "y", "z")
+SUFFIXES = (*SEPARATORS, ".fcsv", ".mrk.json")
+_READERS = {".fcsv": read_fcsv, ".mrk.json": read_markups}
+_NEW = {".fcsv": new_fcsv, ".mrk.json": new_markups}
 
 
-def read_points(path: str | os.PathLike, name: str = "points") -> np.ndarray:
-    """Read the points of a CSV file whose first line names at least the columns x, y and z.
+@dataclass(frozen=True)
+class PointFile:
+    """A file of points as it was read.
 
-    Returns (N, 3), float64, RAS millimetres. Other columns (a name, a label) may be anywhere;
-    `write_points(..., like=path)` copies them. CSV files made for ANTs are in LPS: change the signs
-    of x and y first.
-    Raises FileNotFoundError, or ValueError that names the invalid line and column.
+    content: what it held, in its own space. space: "RAS" or "LPS". suffix: of the file. note: how
+    the space was found where nobody stated it, for the user; else None.
     """
-    path, header, rows = _read_rows(path, name)
-    columns = _axis_columns(header, path, name)
-    points = np.empty((len(rows), 3))
-    for row, (line, cells) in enumerate(rows):
-        for axis, column in enumerate(columns):
-            cell = cells[column].strip() if column < len(cells) else ""
-            try:
-                points[row, axis] = float(cell)
-            except ValueError:
-                points[row, axis] = np.nan
-            if not np.isfinite(points[row, axis]):
-                raise ValueError(
-                    f"{name}: {path}, line {line}: {AXES[axis]} is {cell[:40]!r}; "
-                    "wanted a number in millimetres"
-                )
-    return points
+
+    content: Table | Fiducials | Markups
+    space: str
+    suffix: str
+    note: str | None = None
+
+    @classmethod
+    def read(cls, path: str | os.PathLike, name: str = "points", space: str | None = None):
+        """Read a file of points. Arguments and errors as of :func:`read_points`."""
+        path = existing_file(path, name)
+        suffix = suffix_of(path, SUFFIXES, name)
+        content = _READERS.get(suffix, read_table)(path, name)
+        if not isinstance(content, Table):
+            return cls(content, content.space, suffix)
+        note = None
+        if space is None and content.space is not None:
+            note = (
+                f"{path} has the header of ANTs, so its points are taken as {content.space}; "
+                "if they are RAS, use --ras"
+            )
+        return cls(content, space or content.space or "RAS", suffix, note)
+
+    @property
+    def states_space(self) -> bool:
+        """Whether the file itself says what it is in, as Slicer's do."""
+        return not isinstance(self.content, Table)
+
+    @property
+    def points(self) -> np.ndarray:
+        """(N, 3), RAS millimetres."""
+        return _flipped(self.content.points, self.space)
+
+
+def read_points(
+    path: str | os.PathLike, name: str = "points", space: str | None = None
+) -> np.ndarray:
+    """Read points: a table (.csv, .tsv, .txt) or Slicer's markups (.fcsv, .mrk.json).
+
+    The first line of a table names at least the columns x, y and z; commas, semicolons, tabs or
+    spaces separate them. Other columns (a name, a label) may be anywhere;
+    `write_points(..., like=path)` copies them.
+    space: "RAS" or "LPS", of a table. By default RAS, or LPS under the header of ANTs, which begins
+    with x,y,z,t. Slicer's files state their own.
+    Returns (N, 3), float64, RAS millimetres. Raises FileNotFoundError, or ValueError that names the
+    invalid line and column.
+    """
+    return PointFile.read(path, name, space).points
 
 
 def write_points(
-    path: str | os.PathLike, points: np.ndarray, like: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    points: np.ndarray,
+    like: str | os.PathLike | PointFile | None = None,
+    space: str | None = None,
 ) -> None:
-    """Write points (N, 3), RAS millimetres, under the header x,y,z with six decimals.
+    """Write points (N, 3), RAS millimetres, with six decimals, in the format of the path's ending.
 
-    like: a CSV file with as many points, whose other columns and order of columns are copied.
+    like: a file with as many points, whose space, other columns and order of columns are copied; if
+    it is of another format, its labels alone. space: "RAS" or "LPS", of a table; by default that
+    of `like`, if it is a table, else RAS. Slicer's files are written in the space of `like`, or
+    else in LPS.
     Raises ValueError for points of another shape, not finite, or unlike `like` in number.
     """
+    path = Path(path)
+    suffix = suffix_of(path, SUFFIXES, "output")
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points: wanted the shape (N, 3), got {points.shape}")
     if not np.isfinite(points).all():
         raise ValueError("points: some coordinates are NaN or infinite; nothing was written")
-    header, rows, columns = list(AXES), [["", "", ""] for _ in points], [0, 1, 2]
-    if like is not None:
-        source, header, numbered = _read_rows(like, "like")
-        columns = _axis_columns(header, source, "like")
-        rows = [cells + [""] * (len(header) - len(cells)) for _, cells in numbered]
-        if len(rows) != len(points):
-            raise ValueError(f"like: {source} has {len(rows)} points, got {len(points)} to write")
-    for cells, point in zip(rows, points, strict=True):
-        for column, value in zip(columns, point, strict=True):
-            cells[column] = f"{value:.6f}"
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    if like is not None and not isinstance(like, PointFile):
+        like = PointFile.read(like, "like", space)
+    if like is not None and len(like.content.points) != len(points):
+        count = len(like.content.points)
+        raise ValueError(f"like: it has {count} points, got {len(points)} to write")
+    text = _text(suffix, points, like, space)
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def _read_rows(path, name: str) -> tuple[Path, list[str], list[tuple[int, list[str]]]]:
-    """The path, the header and the rows with their line numbers; blank lines are skipped."""
-    path = existing_file(path, name)
-    try:
-        # utf-8-sig: spreadsheets put a byte-order mark before the first column's name
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            rows = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise ValueError(f"{name}: {path} is not a text file of comma-separated values") from error
-    if len(rows) < 2:
-        raise ValueError(f"{name}: {path} holds no points; wanted the header x,y,z and lines below")
-    return path, rows[0][1], rows[1:]
+def _text(suffix: str, points: np.ndarray, like: PointFile | None, space: str | None) -> str:
+    labels = [""] * len(points) if like is None else like.content.labels
+    if suffix in SEPARATORS:
+        if like is not None and not like.states_space:
+            same = like.suffix == suffix
+            separator = like.content.separator if same else SEPARATORS[suffix]
+            return like.content.text(_flipped(points, like.space), separator)
+        return new_table(_flipped(points, space or "RAS"), labels, SEPARATORS[suffix])
+    if like is not None and like.suffix == suffix:
+        return like.content.text(_flipped(points, like.space))
+    return _NEW[suffix](_flipped(points, "LPS"), labels)
 
 
-def _axis_columns(header: list[str], path: Path, name: str) -> list[int]:
-    """The indices of the columns x, y and z."""
-    names = [cell.strip().lower() for cell in header]
-    invalid = [axis for axis in AXES if names.count(axis) != 1]
-    if invalid:
-        raise ValueError(
-            f"{name}: {path} should have one column each of x, y and z, separated by commas "
-            f"(at fault: {', '.join(invalid)}); its first line is {','.join(header)[:80]!r}"
-        )
-    return [names.index(axis) for axis in AXES]
+def _flipped(points: np.ndarray, space: str) -> np.ndarray:
+    """RAS to a space and back, which is the same."""
+    if space not in ("RAS", "LPS"):
+        raise ValueError(f"space: wanted 'RAS' or 'LPS', got {space!r}")
+    return points * LPS[:3] + 0.0 if space == "LPS" else points  # and no -0

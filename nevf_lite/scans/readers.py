@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
+from nevf_lite.scans.analyze import PAIR_SUFFIXES, load_pair
 from nevf_lite.scans.files import existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine, check_header, check_layout
 from nevf_lite.scans.itk import from_itk
@@ -37,7 +38,10 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
     if isinstance(source, str | os.PathLike):
         path = existing_file(source, name)
         name = f"{name} ({path})"
-        if suffix_of(path, (*NIBABEL_SUFFIXES, *ITK_SUFFIXES), name) in NIBABEL_SUFFIXES:
+        suffix = suffix_of(path, (*NIBABEL_SUFFIXES, *PAIR_SUFFIXES, *ITK_SUFFIXES), name)
+        if suffix in PAIR_SUFFIXES:
+            return open_image(load_pair(path, name), name)
+        if suffix in NIBABEL_SUFFIXES:
             data, affine = read_nibabel(path, name)
         else:
             data, affine = read_itk(path, name)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from nevf_lite.scans.io import load_image, load_labels, make_image
+from nevf_lite.scans.io import load_labels, load_map, make_image
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component
+from nevf_lite.transforms.gaps import pull_back_with_gaps
 from nevf_lite.transforms.resample import (
     affine_positions,
     nearest_label,
@@ -101,22 +102,28 @@ class Transform:
         voxels = self.displacement(grid) @ to_voxels.T.astype(np.float32)
         return torch.from_numpy(np.ascontiguousarray(np.moveaxis(voxels, -1, 0)))[None]
 
-    def warp_image(self, moving, interpolation: str = "linear", like=None):
+    def warp_image(
+        self, moving, interpolation: str = "linear", like=None, fill: float | None = None
+    ):
         """Resample the moving image in the fixed image's space.
 
-        moving: a path or nibabel image, of any grid in the moving space. interpolation: "linear",
-        "cubic" (sharper; may overshoot) or "nearest". like: the Grid or image to sample on, by
-        default the fixed one. Returns a nibabel image, float32; zero where the moving image does
-        not reach. Raises ValueError for an unknown interpolation.
+        moving: a path or nibabel image, of any grid in the moving space; NaN stays NaN, see
+        `gaps`. interpolation: "linear", "cubic" (sharper; may overshoot) or "nearest". like: the
+        Grid or image to sample on, by default the fixed one. fill: the value where the moving image
+        does not reach, by default 0, or NaN where it holds NaN itself. Returns a nibabel image,
+        float32. Raises ValueError for an unknown interpolation.
         """
         if interpolation not in ("linear", "cubic", "nearest"):
             raise ValueError(
                 f"interpolation: wanted 'linear', 'cubic' or 'nearest', got {interpolation!r}"
             )
-        image = load_image(moving, "moving")
-        target = self._target(like)
-        volume = self.pull_back(
-            image.get_fdata(dtype=np.float32), Grid.of(image), target, interpolation
+        image = load_map(moving, "image")
+        source, target = Grid.of(image), self._target(like)
+        volume = pull_back_with_gaps(
+            np.asarray(image.dataobj),
+            lambda data, kind: self.pull_back(data, source, target, kind),
+            interpolation,
+            fill,
         )
         return make_image(volume, target.affine)
 

@@ -506,7 +506,7 @@ def test_points_round_trip_with_other_columns(tmp_path):
     ("text", "words"),
     [
         ("x,y\n1,2\n", ("z", "'x,y'")),
-        ("x;y;z\n1;2;3\n", ("commas",)),
+        ("x|y|z\n1|2|3\n", ("commas", "semicolons")),
         ("x,y,z,x\n1,2,3,4\n", ("x",)),
         ("x,y,z\n1,2,3\n4,five,6\n", ("line 3", "y", "'five'")),
         ("x,y,z\n1,2\n", ("line 2", "z", "''")),

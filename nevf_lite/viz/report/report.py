@@ -19,6 +19,7 @@ from nevf_lite.scans.files import atomic
 from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures
 from nevf_lite.viz.charts import ranked
+from nevf_lite.viz.masks import counted_voxels
 from nevf_lite.viz.report.summary import Metric, as_json, headline, metrics
 from nevf_lite.viz.slices import view_point
 from nevf_lite.viz.style import Picture, data_uri
@@ -43,6 +44,7 @@ class ReportData:
         computed from the fields above.
     command: the command that repeats the registration. config, versions: its settings and the
         versions of its packages. warnings: sentences shown at the top of the page.
+    fixed_mask, warped_mask: 1 where the fixed and the moving image counted, the second warped.
     """
 
     title: str
@@ -63,6 +65,8 @@ class ReportData:
     config: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    fixed_mask: SpatialImage | None = None
+    warped_mask: SpatialImage | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,12 @@ def _pictures(report: ReportData) -> dict[str, EmbeddedImage | None]:
     if report.history:
         light, dark = (figures.convergence(report.history, theme) for theme in ("light", "dark"))
         curves = _embed(light, dark=dark)
+    counted = None
+    if report.fixed_mask is not None or report.warped_mask is not None:
+        masks = report.fixed_mask, report.warped_mask
+        counted = _embed(counted_voxels(report.fixed, report.warped, *masks, at=point))
     return {
+        "counted": counted,
         "slices": view("slices"),
         "checkerboard": view("checkerboard"),
         "outlines": view("labels") if has_outlines else None,

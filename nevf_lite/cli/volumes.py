@@ -1,0 +1,130 @@
+"""The work of `nevf apply`: volumes one after the other, or points, through a transform."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
+from nevf_lite.cli import checks
+from nevf_lite.cli.inputs import image_source, read_point_file
+from nevf_lite.cli.terminal import note
+from nevf_lite.scans.files import suffix_of
+from nevf_lite.scans.io import load_labels, load_map, save_image
+from nevf_lite.scans.points import SUFFIXES, write_points
+from nevf_lite.scans.readers import open_image
+from nevf_lite.scans.series import Series, writer
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.transform import Transform
+
+#: (volume, its name for messages, target grid) to the warped volume, (*grid.shape).
+Warp = Callable[[object, str, Grid], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The volumes of a file. first: what the first, or the only one, is read from."""
+
+    path: Path
+    first: Path | nib.Nifti1Image
+    series: Series | None
+
+    @classmethod
+    def open(cls, path: Path, dicom: bool) -> Volumes:
+        """Raises FileNotFoundError or ValueError for what is no image."""
+        source = image_source(path, "input", dicom)
+        series = None if dicom else Series.open(source, "input")
+        return cls(path, source if series is None else next(iter(series)), series)
+
+    def warp(self, warp: Warp, output: Path, grid: Grid) -> None:
+        """Warp every volume onto a grid and write them to one file."""
+        if self.series is None:
+            warped = warp(self.first, "input", grid)
+            save_image(output, warped, grid)
+            self._note_emptiness(warped, output)
+            return
+        first = warp(self.first, f"{self.series.name}, volume 0", grid)
+        with writer(output, grid, first.dtype, self.series) as write:
+            bar = tqdm(self.series, unit="volume", disable=not sys.stderr.isatty())
+            for index, volume in enumerate(bar):
+                name = f"{self.series.name}, volume {index}"
+                write(first if index == 0 else warp(volume, name, grid))
+        self._note_emptiness(first, output)
+
+    def _note_emptiness(self, warped: np.ndarray, output: Path) -> None:
+        """A note where one value has come out and more went in."""
+        value = warped.flat[0]
+        if not ((warped == value) | (np.isnan(warped) & np.isnan(value))).all():
+            return
+        data = open_image(self.first, "input")[0]
+        if not (data == data.flat[0]).all():
+            word = "zero" if value == 0 else f"{value:g}"
+            note(
+                f"{output} is {word} everywhere: {self.path} is outside the region that the "
+                "transform maps"
+            )
+
+
+def image_warp(transform: Transform, interpolation: str, fill: str | None) -> Warp:
+    """How images are warped. fill: of --fill, or None. Raises ValueError for no such value."""
+    value = _parse_fill(fill)
+    noted = False
+
+    def warp(source, name: str, grid: Grid) -> np.ndarray:
+        nonlocal noted
+        image = load_map(source, name)
+        data = np.asarray(image.dataobj)
+        finite = np.isfinite(data)
+        if not noted and np.isinf(data).any():
+            noted = True
+            note(f"{name} holds infinite values; they are NaN in the output, like NaN")
+        chosen = value
+        if value == "min":
+            chosen = float(data[finite].min()) if finite.any() else None
+        return np.asarray(transform.warp_image(image, interpolation, grid, chosen).dataobj)
+
+    return warp
+
+
+def _parse_fill(text: str | None) -> float | str | None:
+    if text is None or text.lower() == "min":
+        return text if text is None else "min"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    if math.isinf(value) or abs(value) > float(np.finfo(np.float32).max):
+        raise ValueError(f"--fill: wanted a number, min or nan, got {text!r}")
+    return value
+
+
+def label_warp(transform: Transform, mode: str) -> Warp:
+    """How label maps are warped; they may be empty."""
+
+    def warp(source, name: str, grid: Grid) -> np.ndarray:
+        return np.asarray(transform.warp_labels(load_labels(source, name), mode, grid).dataobj)
+
+    return warp
+
+
+def grid_of(path: Path, dicom: bool) -> Grid:
+    """The grid of the image of --like; of a series, that of its volumes."""
+    source = image_source(path, "like", dicom)
+    series = None if dicom else Series.open(source, "like")
+    data, affine, _ = open_image(source if series is None else next(iter(series)), "like")
+    return Grid(data.shape, affine)
+
+
+def apply_to_points(transform: Transform, source: Path, output: Path, space: str | None) -> None:
+    """Map the points of a file and write them, with all that is beside them."""
+    suffix_of(output, SUFFIXES, "output")
+    found = read_point_file(source, "input", space)
+    if found.states_space and output.name.lower().endswith((".fcsv", ".mrk.json")):
+        checks.require(space is None, "a table of points", **{str(space).lower(): space})
+    write_points(output, transform.points_to_fixed(found.points), like=found, space=space)

@@ -1,0 +1,96 @@
+"""Further channels of a pair, such as T2 beside T1: compared one with the other, and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+
+from nevf_lite.config import Config
+from nevf_lite.grid import downsample_masked
+from nevf_lite.registration.frames import Frame, _Source
+from nevf_lite.registration.memory import available_memory, predict_memory
+from nevf_lite.scans.io import load_image
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.transform import Transform
+
+#: Similarities that are sums over voxels and channels.
+SIMILARITIES = ("lncc", "mse", "mind")
+
+
+def load_channels(source, name: str) -> list[nib.Nifti1Image]:
+    """The images of one side: of a list or tuple all, of anything else the one that it is."""
+    if not isinstance(source, list | tuple):
+        return [load_image(source, name)]
+    if not source:
+        raise ValueError(f"{name}: wanted an image, or a list of channels, got an empty one")
+    return [
+        load_image(channel, f"{name}, channel {number}")
+        for number, channel in enumerate(source, start=1)
+    ]
+
+
+def check_channels(fixed: Sequence, moving: Sequence, config: Config) -> None:
+    """ValueError unless both sides have as many channels and the similarity can compare them."""
+    if len(fixed) != len(moving):
+        raise ValueError(
+            f"moving: it has {len(moving)} channels and the fixed image {len(fixed)}; wanted the "
+            "same channels of both, in the same order"
+        )
+    if len(fixed) > 1 and config.similarity not in SIMILARITIES:
+        raise ValueError(
+            f"similarity: {config.similarity!r} compares one channel; with several choose one of "
+            f"{', '.join(SIMILARITIES)}"
+        )
+
+
+def add_channels(
+    frame: Frame,
+    fixed: Sequence[nib.Nifti1Image],
+    moving: Sequence[nib.Nifti1Image],
+    config: Config,
+    device: torch.device,
+) -> None:
+    """Resample further channels onto the lattice of a frame, and add them to its tensors, in place.
+
+    fixed, moving: the channels after the first, in the space of the first, on any grids. Where a
+    channel does not reach, nothing counts. Raises MemoryError where all channels would not fit.
+    """
+    if not fixed:
+        return
+    channels, free = 1 + len(fixed), available_memory(device)
+    needed = channels * predict_memory(config, frame.working.shape, device)
+    if needed > free:
+        raise MemoryError(
+            f"memory: {channels} channels need about {needed / 2**30:.1f} GiB and {device} has "
+            f"{free / 2**30:.1f} GiB free; choose fewer channels or a coarser spacing"
+        )
+    tensors = frame.tensors
+    resampling = Transform(frame.resampled, frame.fixed, frame.moving)
+    for name, images, transform in (
+        ("fixed", fixed, Transform.identity(frame.fixed)),
+        ("moving", moving, resampling),
+    ):
+        for image in images:
+            if image.ndim != frame.fixed.ndim:
+                raise ValueError(
+                    f"{name}: its channels have {image.ndim} and {frame.fixed.ndim} axes"
+                )
+            channel, seen = _resample(image, transform, frame)
+            tensors[name] = torch.cat([tensors[name], channel], dim=1)
+            mask = tensors[f"{name}_mask"]
+            if seen.min() < 0.999:
+                tensors[f"{name}_mask"] = seen if mask is None else mask * seen
+
+
+def _resample(image: nib.Nifti1Image, transform: Transform, frame: Frame) -> tuple[Tensor, Tensor]:
+    """A channel on the working lattice, scaled to [0, 1], and how much of it was seen there."""
+    source, grid = _Source.of(image), Grid.of(image)
+    lattice = frame.output.at_spacing(max(frame.spacing / 2, min(grid.spacing)))
+    values = torch.from_numpy(source.resample(transform, lattice))[None, None]
+    seen = transform.pull_back(np.ones(grid.shape, np.float32), grid, lattice) > 0.999
+    weight = torch.from_numpy(seen.astype(np.float32))[None, None]
+    return downsample_masked(values, weight, frame.working.shape)
