@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
+from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,4 +234,5 @@ def setup(app) -> dict:
     app.add_directive("nevf-splits", Splits)
     app.add_directive("nevf-help", Help)
     setup_rows(app)
+    setup_live(app)
     return {"version": project()["version"], "parallel_read_safe": True}
