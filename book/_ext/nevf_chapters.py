@@ -97,7 +97,7 @@ def _has_picture(bundle: nodes.Element) -> bool:
 
 
 def _begins(node: nodes.Node, word: str) -> bool:
-    """Whether the node is, or begins with, a paragraph that begins with `word` in strong letters."""
+    """Whether the node is, or begins with, a paragraph whose first word is a strong `word`."""
     while isinstance(node, nodes.block_quote | nodes.paragraph):
         node = next((child for child in node.children if child.astext().strip()), None)
     return isinstance(node, nodes.strong) and node.astext().rstrip(".") == word

@@ -62,7 +62,9 @@ def fix_search(folder: Path) -> None:
     """Excerpts of the search come from a page's article, not from the contents list beside it."""
     script = folder / "_static" / "searchtools.js"
     text = script.read_text(encoding="utf-8")
-    fixed = text.replace("""querySelector('[role="main"]')""", "querySelector('article.bd-article')")
+    fixed = text.replace(
+        """querySelector('[role="main"]')""", "querySelector('article.bd-article')"
+    )
     if fixed == text and "article.bd-article" not in text:
         raise ValueError(f"{script}: Sphinx has another search; see fix_search in nevf_html.py")
     script.write_text(fixed, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The grammar of a chapter, as CONTRIBUTING.md writes it down, in every chapter that is converted."""
+"""The grammar of a chapter, as CONTRIBUTING.md writes it down, in the chapters that follow it."""
 
 from __future__ import annotations
 
