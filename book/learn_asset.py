@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from nevf_lite.chapters import tensor
-from nevf_lite.config import Config, Level
+from nevf_lite.config import Level, preset
 from nevf_lite.data import load_pair
 from nevf_lite.losses import LocalNCC, weighted_mean
 from nevf_lite.optimise import deformation, fit, make_field
@@ -29,9 +29,9 @@ from nevf_lite.warp import warp
 
 TARGET = Path(__file__).parent / "_static" / "live_learn_data.js"
 SPACING = 2  # mm
-LEVELS = (Level(2, 60, step=2), Level(1, 60, step=2))
+LEVELS = (Level(2, 100), Level(1, 100))
 EVERY = 4  # voxels between the recorded nodes of the lattice
-DENSE = 12  # the first iterations are all kept, later ones every third
+DENSE = 12  # the first iterations are all kept, later ones every fourth
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     mask = tensor(pair.fixed_mask)
     shape = tuple(fixed.shape[2:])
     at = round(0.55 * shape[2])  # through the ventricles
-    config = Config(levels=LEVELS, width=64, omega=10.0)
+    config = preset("siren", levels=LEVELS)
     field = make_field(shape, config)
     compare = LocalNCC(fixed)
     pictures, nodes, record = [], [], []
@@ -64,7 +64,7 @@ def main() -> None:
     def watch(_record: dict) -> None:
         nonlocal seen
         seen += 1
-        if seen <= DENSE or seen % 3 == 0:
+        if seen <= DENSE or seen % 4 == 0:
             keep(seen)
 
     keep(0)
