@@ -106,13 +106,13 @@ window.nevfLive = (() => {
     return LADDER[Math.round(255 * Math.min(1, Math.max(0, 0.5 + value / 2)))];
   }
 
-  const SIZE = { width: 480, height: 250, left: 52, right: 12, top: 24, bottom: 42 };
-
-  // Lines on axes, an SVG in the page's ink. axes: { x: { label, low, high, ticks }, y: ... }.
-  // lines: [{ name, xs, ys, colour, dash, dots }]. marks: [{ x, text, colour }], upright lines.
-  function chart(axes, lines, say, marks = [], narrow = false) {
-    const size = narrow ? { ...SIZE, width: 360, height: 260 } : SIZE;
-    const { width, height, left, right, top, bottom } = size;
+  // Lines on axes, an SVG in the page's ink, as wide as `place`, so that its letters keep their size.
+  // axes: { x: { label, low, high, ticks }, y: ... }. lines: [{ name, xs, ys, colour, dash, dots }].
+  // marks: [{ x, text, colour }], upright lines. Returns where the axes are: { left, right }.
+  function chart(place, axes, lines, say, marks = []) {
+    const width = Math.max(200, Math.min(560, place.clientWidth || 360));
+    const height = Math.round(Math.max(190, Math.min(250, 0.62 * width)));
+    const [left, right, top, bottom] = [48, 10, 24, 40];
     const along = (v) =>
       left + ((v - axes.x.low) / (axes.x.high - axes.x.low)) * (width - left - right);
     const up = (v) =>
@@ -165,7 +165,8 @@ window.nevfLive = (() => {
       key += 40 + 6.6 * line.name.length;
     });
     const spoken = say.replaceAll('"', "");
-    return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${spoken}">${parts.join("")}</svg>`;
+    place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${spoken}">${parts.join("")}</svg>`;
+    return { left: left / width, right: 1 - right / width };
   }
 
   // Fills every place of this name. build(host) returns draw(), called now and at each new size.

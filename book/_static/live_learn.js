@@ -40,6 +40,7 @@
     let film = null;
     let frame = 0;
     let timer = 0;
+    let ends = { left: 0, right: 1 }; // of the axis of the curves, as shares of its picture
     let spot = null; // where the pointer is, as shares of a picture
 
     const fixed = live.panel("Fixed", "An axial slice of the fixed brain");
@@ -100,9 +101,8 @@
     const seek = (event) => {
       if (event.type === "pointermove" && !event.buttons) return;
       const box = curve.firstChild.getBoundingClientRect();
-      const [, , width] = curve.firstChild.getAttribute("viewBox").split(" ").map(Number);
-      const x = ((event.clientX - box.left) / box.width) * width;
-      const wanted = ((x - 52) / (width - 64)) * at(last, "iteration");
+      const share = (event.clientX - box.left) / box.width;
+      const wanted = ((share - ends.left) / (ends.right - ends.left)) * at(last, "iteration");
       const away = (k) => Math.abs(at(k, "iteration") - wanted);
       stop();
       show(order.reduce((best, k) => (away(k) < away(best) ? k : best), 0));
@@ -161,13 +161,14 @@
       const xs = order.map((k) => at(k, "iteration"));
       const lines = MEASURES.map(([name, key]) => ({ name, xs, ys: order.map((k) => at(k, key)) }));
       const now = { x: at(frame, "iteration"), text: "", colour: live.CURVES[0] };
-      curve.innerHTML = live.chart(
+      ends = live.chart(
+        curve,
         {
           x: {
             label: "iteration",
             low: 0,
             high: at(last, "iteration"),
-            ticks: [0, 30, 60, 90, 120],
+            ticks: [0, 1, 2, 3, 4].map((k) => (k * at(last, "iteration")) / 4),
           },
           y: { label: "1 is best", low: 0.3, high: 0.8, ticks: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8] },
         },

@@ -95,7 +95,8 @@
         const line = at(up);
         return line[low] + (x - low) * (line[low + 1] - line[low]);
       };
-      cut.innerHTML = live.chart(
+      live.chart(
+        cut,
         {
           x: {
             label: "along the dashed line (voxels)",

@@ -70,7 +70,8 @@
           ? null
           : MM * (under - 1 + (alike[under - 1] - 0.5) / (alike[under - 1] - alike[under]));
       const rule = (1.2 * SIDE) / state.omega;
-      curve.innerHTML = live.chart(
+      live.chart(
+        curve,
         {
           x: { label: "distance (mm)", low: 0, high: 80, ticks: [0, 20, 40, 60, 80] },
           y: { label: "correlation", low: -0.5, high: 1, ticks: [-0.5, 0, 0.5, 1] },
@@ -80,8 +81,7 @@
           { xs: [0, 80], ys: [0.5, 0.5], colour: "#8d949e", dash: true },
         ],
         "Correlation of the velocity with itself against distance",
-        [{ x: rule, text: `1.2 S/ω₀ = ${rule.toFixed(0)} mm` }],
-        true,
+        [{ x: rule, text: `1.2 ℓ/ω₀ = ${rule.toFixed(0)} mm` }],
       );
       const measured = half === null ? "more than half the box" : `${half.toFixed(0)} mm`;
       words.textContent =

@@ -63,7 +63,8 @@ def front(warped, displacement, determinant, alt: str, every: int = 4) -> Pictur
     """The picture of a card, of one slice: the warped image, the lattice, log2 of the determinant.
 
     warped: (H, W) in [0, 1]. displacement: (2, H, W) in voxels, in the plane. determinant: (H, W),
-    its colours end at 1/4 and 4. every: voxels between the lines of the lattice.
+    NaN where none is shown; its colours end at 1/4 and 4. every: voxels between lines of the
+    lattice.
     """
     warped, displacement = np.asarray(warped), np.asarray(displacement)
     rows, columns = warped.shape
@@ -78,7 +79,7 @@ def front(warped, displacement, determinant, alt: str, every: int = 4) -> Pictur
     lattice.add_collection(LineCollection(along + across, colors=MOVED, linewidths=0.9))
     lattice.set(xlim=(-0.5, rows - 0.5), ylim=(-0.5, columns - 0.5))
     colour = np.log2(np.maximum(np.asarray(determinant), 0.05))
-    volume.imshow(colour.T, origin="lower", cmap=DIVERGING, vmin=-2, vmax=2)
+    volume.imshow(colour.T, origin="lower", cmap=DIVERGING.with_extremes(bad=CARD), vmin=-2, vmax=2)
     for axes, title in ((image, "warped"), (lattice, "lattice"), (volume, "|J|")):
         axes.axis("off")
         axes.set_aspect("equal")
