@@ -37,7 +37,7 @@ BEFORE = "#8d949e"  # grey
 AFTER = "#2f86cc"  # blue
 ALARM = "#d9660d"  # vermilion, for folds
 PAPER = {"light": "#ffffff", "dark": "#15191e", "any": "#ffffff"}  # background of the page
-INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#7b828c"}
+INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#6b727b"}
 #: Colours of curves, in order; they differ in lightness too (after Okabe and Ito 2008).
 CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#8d949e", "#c99700")
 
@@ -79,11 +79,13 @@ class Picture(Figure):
     """A matplotlib figure with a text alternative, ``alt``.
 
     It is not registered with pyplot, so it needs no closing. A notebook shows it once, as an image
-    with the text alternative. ``kind`` is its file format: "webp", "png" or "svg".
+    with the text alternative. ``kind`` is its file format: "webp", "png" or "svg". ``trim``:
+    whether the empty rim is cut off, but for an even margin.
     """
 
     alt: str = ""
     kind: str = "webp"
+    trim: bool = False
 
     def html(self) -> str:
         """An `<img>` element with the text alternative and the encoded picture inside it."""
@@ -135,9 +137,10 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
         "webp": {"pil_kwargs": {"quality": 84, "method": 4}},
         "svg": {"metadata": {"Date": None}},
     }
+    cut = {"bbox_inches": "tight", "pad_inches": 0.09} if getattr(figure, "trim", False) else {}
     buffer = io.BytesIO()
     with matplotlib.style.context(["default", _TYPE]):
-        figure.savefig(buffer, format=kind, dpi=dpi, **options.get(kind, {}))
+        figure.savefig(buffer, format=kind, dpi=dpi, **cut, **options.get(kind, {}))
     return buffer.getvalue()
 
 
