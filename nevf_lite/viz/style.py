@@ -147,4 +147,6 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
 def data_uri(picture: Picture) -> str:
     """The picture as a ``data:`` URI, the ``src`` of an ``<img>`` without a request."""
     mime = {"svg": "image/svg+xml"}.get(picture.kind, f"image/{picture.kind}")
-    return f"data:{mime};base64,{base64.b64encode(encode(picture, picture.kind)).decode('ascii')}"
+    dpi = 155 if picture.trim else 190  # sketches are of coarse slices, and a page holds many
+    image = base64.b64encode(encode(picture, picture.kind, dpi))
+    return f"data:{mime};base64,{image.decode('ascii')}"
