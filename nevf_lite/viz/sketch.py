@@ -116,7 +116,7 @@ def arrows(
     background=None,
     outline=None,
     every: int = 8,
-    streams: bool = False,
+    streams: Collection[str] = (),
     columns: int = 3,
 ) -> Picture:
     """Vector fields as arrows, or as the lines along which their wind blows.
@@ -124,11 +124,12 @@ def arrows(
     panels: title to a field (1, 2, H, W); the longest arrow of each panel is one and a half gaps,
     and what is shorter than a 25th of it is left out.
     background: an image (1, 1, H, W), drawn faintly underneath. outline: as in `images`. every:
-    voxels between arrows. streams: draw streamlines, whose width grows with the speed.
+    voxels between arrows. streams: titles of the panels that show streamlines, thick where it is
+    fast, instead of arrows.
     """
     first = next(iter(panels.values()))
     figure, axes = cards({title: np.zeros(first.shape[2:]) for title in panels}, columns)
-    for ax, field in zip(axes, panels.values(), strict=True):
+    for ax, (title, field) in zip(axes, panels.items(), strict=True):
         x, y = field.detach().cpu()[0].numpy()
         if background is not None:
             ax.imshow(plane_of(background).T * 0.55, origin="lower", cmap=GREY, vmin=0, vmax=1)
@@ -136,7 +137,7 @@ def arrows(
             outline_of(ax, outline)
         speed = np.hypot(x, y)
         i, j = np.arange(x.shape[0]), np.arange(x.shape[1])
-        if streams:
+        if title in streams:
             width = 0.3 + 2.2 * speed.T / speed.max()
             ax.streamplot(i, j, x.T, y.T, color=MOVED, linewidth=width, arrowsize=0.9, density=1.1)
         else:

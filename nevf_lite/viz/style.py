@@ -15,6 +15,7 @@ import base64
 import functools
 import html
 import io
+import re
 from collections.abc import Callable
 
 import matplotlib
@@ -73,6 +74,9 @@ _TYPE = {
     "svg.hashsalt": "nevf",  # without it the ids in an SVG are random
     "svg.fonttype": "path",
 }
+
+
+_PATH, _DIGITS = re.compile(rb'\bd="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
 
 
 class Picture(Figure):
@@ -141,6 +145,8 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.style.context(["default", _TYPE]):
         figure.savefig(buffer, format=kind, dpi=dpi, **cut, **options.get(kind, {}))
+    if kind == "svg":  # a hundredth of a point is finer than any screen
+        return _PATH.sub(lambda path: _DIGITS.sub(rb"\1", path[0]), buffer.getvalue())
     return buffer.getvalue()
 
 
