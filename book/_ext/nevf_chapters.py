@@ -3,8 +3,8 @@
 A notebook says what its cells are, by tags and metadata, and reads well in Jupyter and Colab as it
 is. The page makes of it:
 
-- a numbered figure with a caption, of the pictures of a cell with the metadata
-  `mystnb: {figure: {name: fig-..., caption: Markdown}}`;
+- a figure as wide as the text, numbered by Sphinx, of the picture of a cell to which MyST-NB gives
+  a caption, for the metadata `mystnb: {figure: {name: fig-..., caption: Markdown}}`;
 - a prediction whose answer stands behind a click: what lies between the quotation that begins with
   **Predict** and the end of the paragraph that begins with **Check**;
 - folds that say what they hide: the code, a check (tag `check`), a solution (tag `hide-cell`).
@@ -13,8 +13,6 @@ is. The page makes of it:
 from __future__ import annotations
 
 from docutils import nodes
-from docutils.utils import new_document
-from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
@@ -32,35 +30,17 @@ class Chapters(SphinxTransform):
     def apply(self, **options) -> None:
         cells = list(self.document.findall(_is_cell))
         for cell in cells:
-            metadata = cell["cell_metadata"]
-            tags = metadata.get("tags", ())
+            tags = cell["cell_metadata"].get("tags", ())
             prompt = next((text for tag, text in PROMPTS.items() if tag in tags), None)
             if prompt and cell.get("hide_mode"):
                 cell["prompt_show"] = prompt
                 cell["prompt_hide"] = prompt.replace("Show", "Hide")
                 cell["classes"].append(f"nevf-{prompt.split()[-1]}")
-            figure = metadata.get("mystnb", {}).get("figure")
-            if figure:
-                self.make_figure(cell, figure)
+            for figure in cell.findall(nodes.figure):
+                figure["classes"].append("nevf-figure")
         for quote in list(self.document.findall(nodes.block_quote)):
             if cells and _begins(quote, "Predict"):
                 self.fold_answer(quote)
-
-    def make_figure(self, cell: nodes.Element, options: dict) -> None:
-        """Put the pictures of a cell into one figure. options: its name and its caption."""
-        pictures = [bundle for bundle in cell.findall(_is_bundle) if _has_picture(bundle)]
-        if not pictures:
-            log.warning("a cell with a caption shows no picture", location=cell)
-            return
-        caption = new_document("", self.document.settings)
-        MystParser().parse(options["caption"], caption)
-        figure = nodes.figure(classes=["nevf-figure"], names=[options["name"]])
-        self.document.note_explicit_target(figure, figure)
-        pictures[0].replace_self(figure)
-        for picture in pictures[1:]:
-            picture.parent.remove(picture)
-        figure += pictures
-        figure += nodes.caption("", "", *caption[0].children)
 
     def fold_answer(self, quote: nodes.Element) -> None:
         """Put what follows a prediction behind a click, up to the end of its check.
@@ -85,15 +65,6 @@ class Chapters(SphinxTransform):
 
 def _is_cell(node: nodes.Node) -> bool:
     return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
-
-
-def _is_bundle(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.container) and node.get("nb_element") == "mime_bundle"
-
-
-def _has_picture(bundle: nodes.Element) -> bool:
-    marks = ("<img", "<svg", "<iframe", "<figure", "<canvas")
-    return any(mark in raw.astext() for raw in bundle.findall(nodes.raw) for mark in marks)
 
 
 def _begins(node: nodes.Node, word: str) -> bool:

@@ -54,8 +54,11 @@ def _one_header(match: re.Match) -> str:
     above, below = (HEADER.findall(row) for row in match.groups())
     if len(above) != len(below) or any(a and b for a, b in zip(above[1:], below[1:], strict=True)):
         return match[0]
-    names = [b or a for a, b in zip(above, below, strict=True)]
-    return f"<thead><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr></thead>"
+    cells = (
+        f'<th style="text-align: left;">{b}</th>' if b else f"<th>{a}</th>"
+        for a, b in zip(above, below, strict=True)
+    )
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
 def fix_search(folder: Path) -> None:

@@ -15,17 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.collections import LineCollection
 
-from nevf_lite.viz.style import (
-    CARD,
-    DIVERGING,
-    GREY,
-    MOVED,
-    ON_CARD,
-    WIDTH,
-    Picture,
-    encode,
-    styled,
-)
+from nevf_lite.viz.cards import cards
+from nevf_lite.viz.style import CARD, DIVERGING, GREY, MOVED, Picture, encode, styled
 
 _DPI = 110  # three panels across half a page
 
@@ -68,9 +59,8 @@ def front(warped, displacement, determinant, alt: str, every: int = 4) -> Pictur
     """
     warped, displacement = np.asarray(warped), np.asarray(displacement)
     rows, columns = warped.shape
-    height = (WIDTH / 3 - 0.1) * columns / rows + 0.42
-    figure = Picture(figsize=(WIDTH, height), facecolor=CARD, layout="constrained")
-    image, lattice, volume = figure.subplots(1, 3)
+    titles = dict.fromkeys(("warped", "lattice", "|J|"), warped)
+    figure, (image, lattice, volume) = cards(titles, columns=3)
     image.imshow(warped.T, origin="lower", cmap=GREY, vmin=0, vmax=1)
     points = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"))
     points = points + displacement
@@ -80,10 +70,8 @@ def front(warped, displacement, determinant, alt: str, every: int = 4) -> Pictur
     lattice.set(xlim=(-0.5, rows - 0.5), ylim=(-0.5, columns - 0.5))
     colour = np.log2(np.maximum(np.asarray(determinant), 0.05))
     volume.imshow(colour.T, origin="lower", cmap=DIVERGING.with_extremes(bad=CARD), vmin=-2, vmax=2)
-    for axes, title in ((image, "warped"), (lattice, "lattice"), (volume, "|J|")):
-        axes.axis("off")
-        axes.set_aspect("equal")
-        axes.set_title(title, color=ON_CARD, fontsize=13)
+    for axes in (image, lattice, volume):
+        axes.title.set_fontsize(13)  # a card is half as wide as a figure
     figure.alt = alt
     return figure
 
