@@ -84,6 +84,7 @@ window.nevfLive = (() => {
     }
     pen.putImageData(picture, 0, 0);
     const seen = fitted(canvas, shape);
+    seen.clearRect(0, 0, canvas.width, canvas.height);
     seen.imageSmoothingEnabled = smooth;
     seen.imageSmoothingQuality = "high";
     seen.drawImage(small, 0, 0, canvas.width, canvas.height);

@@ -170,7 +170,7 @@
             high: at(last, "iteration"),
             ticks: [0, 1, 2, 3, 4].map((k) => (k * at(last, "iteration")) / 4),
           },
-          y: { label: "1 is best", low: 0.3, high: 0.8, ticks: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8] },
+          y: { label: "1 is best", low: 0.3, high: 0.9, ticks: [0.3, 0.5, 0.7, 0.9] },
         },
         lines,
         "Local correlation and Dice against the iteration, with a mark at the one that is shown",
