@@ -223,7 +223,7 @@ def recording() -> dict:
 
 
 def test_the_recording_learned_something():
-    """Likeness and overlap rise, but for the dip that the caption names; nothing folds at the end."""
+    """Likeness and overlap rise, but for the dip that the caption names; no fold at the end."""
     found = recording()
     table = np.array(found["rows"])
     assert (np.diff(table[:, 0]) > 0).all()
