@@ -50,6 +50,8 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         if cell.cell_type != "code":
             continue
         cell.metadata.pop("execution", None)
+        if "remove-cell" in cell.metadata.get("tags", ()):
+            cell.outputs = []  # not on the page: sliders, which need a kernel, and checks
         outputs = []
         for output in cell.outputs:
             data = output.get("data", {})

@@ -18,9 +18,11 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parent))
+from nevf_chapters import setup_chapters  # noqa: E402
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
-from nevf_html import fix_page  # noqa: E402
+from nevf_html import fix_page, fix_search  # noqa: E402
+from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +87,7 @@ def _fix_pages(app, exception) -> None:
             )
             if fixed != text:
                 path.write_text(fixed, encoding="utf-8")
+        fix_search(Path(app.outdir))
 
 
 def _asset_text(asset) -> str:
@@ -233,4 +236,6 @@ def setup(app) -> dict:
     app.add_directive("nevf-splits", Splits)
     app.add_directive("nevf-help", Help)
     setup_rows(app)
+    setup_live(app)
+    setup_chapters(app)
     return {"version": project()["version"], "parallel_read_safe": True}

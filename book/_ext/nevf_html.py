@@ -16,11 +16,20 @@ SOURCE_LINK = re.compile(r'href="((?:\.\./|[\w/])[\w./-]*)\.(?:md|ipynb)(#[^"]*)
 #: Every blank of a signature has a span of its own, a twentieth of the page of the package.
 BLANK = re.compile(r'<span class="w">(\s+)</span>')
 
+#: A cell of pandas without a value, and a table's second header row, which holds only names of the
+#: index: they go to the first one, which is empty above them.
+MISSING = re.compile(r"<td>(?:NaN|nan|None)</td>")
+TWO_HEADERS = re.compile(r"<thead>\s*(<tr[^>]*>.*?</tr>)\s*(<tr[^>]*>.*?</tr>)\s*</thead>", re.S)
+HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
+
 
 def fix_page(text: str, path: Path) -> str:
     """The HTML of a page with all fixes. path: of its file, to resolve its links."""
     text = PRELOAD.sub("", text)
     text = BLANK.sub(r"\1", text)
+    if 'class="dataframe"' in text:
+        text = MISSING.sub("<td>–</td>", text)
+        text = TWO_HEADERS.sub(_one_header, text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
     # a bibliography has the role of a list, but its entries are not list items
     text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
@@ -39,3 +48,26 @@ def fix_page(text: str, path: Path) -> str:
 def _signature_lines(items: str) -> str:
     lines = items.replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
     return f'<span class="sig-lines">{lines}</span>'
+
+
+def _one_header(match: re.Match) -> str:
+    above, below = (HEADER.findall(row) for row in match.groups())
+    if len(above) != len(below) or any(a and b for a, b in zip(above[1:], below[1:], strict=True)):
+        return match[0]
+    cells = (
+        f'<th style="text-align: left;">{b}</th>' if b else f"<th>{a}</th>"
+        for a, b in zip(above, below, strict=True)
+    )
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+
+
+def fix_search(folder: Path) -> None:
+    """Excerpts of the search come from a page's article, not from the contents list beside it."""
+    script = folder / "_static" / "searchtools.js"
+    text = script.read_text(encoding="utf-8")
+    fixed = text.replace(
+        """querySelector('[role="main"]')""", "querySelector('article.bd-article')"
+    )
+    if fixed == text and "article.bd-article" not in text:
+        raise ValueError(f"{script}: Sphinx has another search; see fix_search in nevf_html.py")
+    script.write_text(fixed, encoding="utf-8")

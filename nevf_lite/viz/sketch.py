@@ -1,4 +1,4 @@
-"""Small pictures for the chapters: images, lattices and curves of tensors in voxels.
+"""Small pictures for the chapters: images, lattices, arrows and curves of tensors in voxels.
 
 `figures` and `maps` draw scans in millimetres; the functions of this module draw tensors without a
 world. Axis 0 runs right and axis 1 up, so an RAS slice has left on the left and front at the top.
@@ -10,24 +10,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from nevf_lite.grid import identity
 from nevf_lite.integrate import jacobian_determinant
+from nevf_lite.viz.cards import cards, colour_bar, outline_of, plane_of
 from nevf_lite.viz.style import (
-    CARD,
     CURVE_COLOURS,
     DIVERGING,
     FOLD,
     GREY,
     MOVED,
-    ON_CARD,
-    ON_CARD_MUTED,
     SEQUENTIAL,
-    WIDTH,
     Picture,
     chart,
     ink_style,
@@ -46,6 +42,8 @@ def images(
     limits: tuple[float, float] | None = (0.0, 1.0),
     colours: str = "grey",
     unit: str | None = None,
+    folds: bool = False,
+    outline=None,
     columns: int = 3,
 ) -> Picture:
     """Two-dimensional images side by side under their titles.
@@ -53,17 +51,24 @@ def images(
     panels: title to (H, W) or (1, 1, H, W), tensors or arrays. limits: the values of the darkest
     and the lightest colour, common to all panels; None takes the range of the panels. colours:
     "grey", "sequential" or "diverging" (its middle colour is the middle of the limits). unit: label
-    of a colour bar; None draws no bar. columns: the most panels in a row.
+    of a colour bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian
+    determinants. outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest
+    value, is drawn in blue over every panel. columns: the most panels in a row.
     """
-    flat = {title: _plane(values) for title, values in panels.items()}
+    flat = {title: plane_of(values) for title, values in panels.items()}
     if limits is None:
         limits = min(v.min() for v in flat.values()), max(v.max() for v in flat.values())
     scale = Normalize(*limits)
-    figure, axes = _cards(flat, columns, bar_height=0.5 if unit else 0.0)
+    figure, axes = cards(flat, columns, bar_height=0.5 if unit else 0.0)
     for ax, values in zip(axes, flat.values(), strict=True):
         ax.imshow(values.T, origin="lower", cmap=_COLOUR_MAPS[colours], norm=scale)
+        if folds:
+            crushed = np.ma.masked_where(values > 0, np.ones_like(values))
+            ax.imshow(crushed.T, origin="lower", cmap=ListedColormap([FOLD]))
+        if outline is not None:
+            outline_of(ax, outline)
     if unit:
-        _colour_bar(figure, axes, scale, _COLOUR_MAPS[colours], unit)
+        colour_bar(figure, axes, scale, _COLOUR_MAPS[colours], unit)
     figure.alt = alt
     return figure
 
@@ -84,11 +89,11 @@ def lattices(
     """
     first = next(iter(panels.values()))
     blank = {title: np.zeros(first.shape[2:]) for title in panels}
-    figure, axes = _cards(blank, columns)
+    figure, axes = cards(blank, columns)
     for ax, displacement in zip(axes, panels.values(), strict=True):
         u = displacement.detach()
         if background is not None:
-            ax.imshow(_plane(background).T * 0.45, origin="lower", cmap=GREY, vmin=0, vmax=1)
+            ax.imshow(plane_of(background).T * 0.45, origin="lower", cmap=GREY, vmin=0, vmax=1)
         points = (identity(u.shape[2:]) + u.cpu())[0].numpy()  # (2, H, W)
         horizontal = [points[:, :, j].T for j in range(0, points.shape[2], every)]
         vertical = [points[:, i, :].T for i in range(0, points.shape[1], every)]
@@ -97,7 +102,60 @@ def lattices(
         if folded.any():
             x, y = points[:, :-1, :-1][:, folded]
             ax.scatter(x, y, s=5, color=FOLD, linewidths=0, zorder=3)
+            figure.supxlabel("yellow: folded cells", color=FOLD, fontsize=9)
         ax.set(xlim=(-0.5, u.shape[2] - 0.5), ylim=(-0.5, u.shape[3] - 0.5))
+    figure.alt = alt
+    return figure
+
+
+@styled
+def arrows(
+    panels: Mapping[str, object],
+    alt: str,
+    *,
+    background=None,
+    outline=None,
+    every: int = 8,
+    streams: Collection[str] = (),
+    columns: int = 3,
+) -> Picture:
+    """Vector fields as arrows, or as the lines along which their wind blows.
+
+    panels: title to a field (1, 2, H, W); the longest arrow of each panel is one and a half gaps,
+    and what is shorter than a 25th of it is left out.
+    background: an image (1, 1, H, W), drawn faintly underneath. outline: as in `images`. every:
+    voxels between arrows. streams: titles of the panels that show streamlines, thick where it is
+    fast, instead of arrows.
+    """
+    first = next(iter(panels.values()))
+    figure, axes = cards({title: np.zeros(first.shape[2:]) for title in panels}, columns)
+    for ax, (title, field) in zip(axes, panels.items(), strict=True):
+        x, y = field.detach().cpu()[0].numpy()
+        if background is not None:
+            ax.imshow(plane_of(background).T * 0.55, origin="lower", cmap=GREY, vmin=0, vmax=1)
+        if outline is not None:
+            outline_of(ax, outline)
+        speed = np.hypot(x, y)
+        i, j = np.arange(x.shape[0]), np.arange(x.shape[1])
+        if title in streams:
+            width = 0.3 + 2.2 * speed.T / speed.max()
+            ax.streamplot(i, j, x.T, y.T, color=MOVED, linewidth=width, arrowsize=0.9, density=1.1)
+        else:
+            part = (slice(every // 2, None, every),) * 2
+            long = speed[part].max() / (1.5 * every)
+            seen = speed[part] > 0.04 * speed[part].max()
+            at = [a[seen] for a in np.meshgrid(i[part[0]], j[part[1]], indexing="ij")]
+            style = {"color": MOVED, "width": 0.006, "headwidth": 4, "zorder": 3}
+            ax.quiver(
+                *at,
+                x[part][seen],
+                y[part][seen],
+                angles="xy",
+                scale_units="xy",
+                scale=long,
+                **style,
+            )
+        ax.set(xlim=(-0.5, x.shape[0] - 0.5), ylim=(-0.5, x.shape[1] - 0.5))
     figure.alt = alt
     return figure
 
@@ -161,41 +219,3 @@ def _ticks(axes, xs: Sequence[float], log: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if "y" in log:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-
-
-def _plane(values) -> np.ndarray:
-    values = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-    plane = values.reshape(values.shape[-2:])  # raises ValueError for more than one image
-    return plane.astype(np.float32)
-
-
-def _cards(panels: Mapping[str, np.ndarray], columns: int, bar_height: float = 0.0):
-    """A dark card with axes for each panel. bar_height: inches left for a colour bar."""
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    aspect = max(v.shape[1] / v.shape[0] for v in panels.values())
-    height = rows * ((WIDTH / columns - 0.1) * aspect + 0.32) + bar_height + 0.1
-    figure = Picture(figsize=(WIDTH, height), facecolor=CARD, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes:
-        ax.axis("off")
-        ax.set_aspect("equal")
-    axes = axes[: len(panels)]
-    for ax, title in zip(axes, panels, strict=True):
-        ax.set_title(title, color=ON_CARD, fontsize=9.5)
-    return figure, axes
-
-
-def _colour_bar(figure: Picture, axes, scale: Normalize, colour_map, unit: str) -> None:
-    bar = figure.colorbar(
-        ScalarMappable(scale, colour_map),
-        ax=list(axes),
-        orientation="horizontal",
-        shrink=0.5,
-        aspect=36,
-        pad=0.02,
-        ticks=MaxNLocator(5),
-    )
-    bar.set_label(unit, color=ON_CARD_MUTED)
-    bar.ax.tick_params(colors=ON_CARD_MUTED, length=2)
-    bar.outline.set_visible(False)

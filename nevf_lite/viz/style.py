@@ -15,6 +15,7 @@ import base64
 import functools
 import html
 import io
+import re
 from collections.abc import Callable
 
 import matplotlib
@@ -37,7 +38,7 @@ BEFORE = "#8d949e"  # grey
 AFTER = "#2f86cc"  # blue
 ALARM = "#d9660d"  # vermilion, for folds
 PAPER = {"light": "#ffffff", "dark": "#15191e", "any": "#ffffff"}  # background of the page
-INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#7b828c"}
+INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#6b727b"}
 #: Colours of curves, in order; they differ in lightness too (after Okabe and Ito 2008).
 CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#8d949e", "#c99700")
 
@@ -75,15 +76,20 @@ _TYPE = {
 }
 
 
+_PATH, _DIGITS = re.compile(rb'\bd="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
+
+
 class Picture(Figure):
     """A matplotlib figure with a text alternative, ``alt``.
 
     It is not registered with pyplot, so it needs no closing. A notebook shows it once, as an image
-    with the text alternative. ``kind`` is its file format: "webp", "png" or "svg".
+    with the text alternative. ``kind`` is its file format: "webp", "png" or "svg". ``trim``:
+    whether the empty rim is cut off, but for an even margin.
     """
 
     alt: str = ""
     kind: str = "webp"
+    trim: bool = False
 
     def html(self) -> str:
         """An `<img>` element with the text alternative and the encoded picture inside it."""
@@ -135,13 +141,18 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
         "webp": {"pil_kwargs": {"quality": 84, "method": 4}},
         "svg": {"metadata": {"Date": None}},
     }
+    cut = {"bbox_inches": "tight", "pad_inches": 0.09} if getattr(figure, "trim", False) else {}
     buffer = io.BytesIO()
     with matplotlib.style.context(["default", _TYPE]):
-        figure.savefig(buffer, format=kind, dpi=dpi, **options.get(kind, {}))
+        figure.savefig(buffer, format=kind, dpi=dpi, **cut, **options.get(kind, {}))
+    if kind == "svg":  # a hundredth of a point is finer than any screen
+        return _PATH.sub(lambda path: _DIGITS.sub(rb"\1", path[0]), buffer.getvalue())
     return buffer.getvalue()
 
 
 def data_uri(picture: Picture) -> str:
     """The picture as a ``data:`` URI, the ``src`` of an ``<img>`` without a request."""
     mime = {"svg": "image/svg+xml"}.get(picture.kind, f"image/{picture.kind}")
-    return f"data:{mime};base64,{base64.b64encode(encode(picture, picture.kind)).decode('ascii')}"
+    dpi = 155 if picture.trim else 190  # sketches are of coarse slices, and a page holds many
+    image = base64.b64encode(encode(picture, picture.kind, dpi))
+    return f"data:{mime};base64,{image.decode('ascii')}"

@@ -46,7 +46,9 @@ def html(path: Path) -> str:
 
 def test_the_contents_list_every_notebook_and_nothing_else():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    chapters += [page for chapter in chapters for page in chapter.get("sections", ())]
+    listed = [toc["root"], *(chapter["file"] for chapter in chapters)]
     there = {f"notebooks/{path.stem}" for path in NOTEBOOKS}
     assert {name for name in listed if name.startswith("notebooks/")} == there
     pages = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}

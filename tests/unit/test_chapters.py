@@ -74,6 +74,9 @@ def test_sketches_are_pictures_with_a_description():
     for picture in (
         sketch.images({"a": image, "b": image[0, 0]}, alt="two images", unit="intensity"),
         sketch.lattices({"folded": fold}, alt="a fold", background=image),
+        sketch.arrows({"jump": fold}, alt="arrows", background=image, outline=image, every=4),
+        sketch.arrows({"wind": fold + 1}, alt="lines of a wind", streams=["wind"]),
+        sketch.images({"|J|": image - 0.5}, alt="folds", folds=True, outline=image),
         sketch.curves({"a": ([1, 2], [3, 4])}, alt="a line", x="x (mm)", y="y (mm)", log="xy"),
     ):
         assert isinstance(picture, Picture)

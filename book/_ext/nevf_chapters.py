@@ -1,0 +1,78 @@
+"""The grammar of a chapter, applied to the notebooks when the book is built.
+
+A notebook says what its cells are, by tags and metadata, and reads well in Jupyter and Colab as it
+is. The page makes of it:
+
+- a figure as wide as the text, numbered by Sphinx, of the picture of a cell to which MyST-NB gives
+  a caption, for the metadata `mystnb: {figure: {name: fig-..., caption: Markdown}}`;
+- a prediction whose answer stands behind a click: what lies between the quotation that begins with
+  **Predict** and the end of the paragraph that begins with **Check**;
+- folds that say what they hide: the code, a check (tag `check`), a solution (tag `hide-cell`).
+"""
+
+from __future__ import annotations
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+
+log = logging.getLogger(__name__)
+
+OPEN = '<details class="nevf-answer"><summary>What you should see</summary>'
+PROMPTS = {"check": "Show the check", "hide-cell": "Show a solution", "hide-input": "Show the code"}
+
+
+class Chapters(SphinxTransform):
+    """Figures, folded answers and prompts; before the domains collect what can be referred to."""
+
+    default_priority = 400
+
+    def apply(self, **options) -> None:
+        cells = list(self.document.findall(_is_cell))
+        for cell in cells:
+            tags = cell["cell_metadata"].get("tags", ())
+            prompt = next((text for tag, text in PROMPTS.items() if tag in tags), None)
+            if prompt and cell.get("hide_mode"):
+                cell["prompt_show"] = prompt
+                cell["prompt_hide"] = prompt.replace("Show", "Hide")
+                cell["classes"].append(f"nevf-{prompt.split()[-1]}")
+            for figure in cell.findall(nodes.figure):
+                figure["classes"].append("nevf-figure")
+        for quote in list(self.document.findall(nodes.block_quote)):
+            if cells and _begins(quote, "Predict"):
+                self.fold_answer(quote)
+
+    def fold_answer(self, quote: nodes.Element) -> None:
+        """Put what follows a prediction behind a click, up to the end of its check.
+
+        A check that is only a word, or ends with a colon, goes on with the list, table or formula
+        under it.
+        """
+        siblings = quote.parent.children
+        start = siblings.index(quote) + 1
+        for end in range(start, len(siblings)):
+            if isinstance(siblings[end], nodes.section) or _begins(siblings[end], "Predict"):
+                break
+            if _begins(siblings[end], "Check"):
+                text = siblings[end].astext().strip()
+                goes_on = text in ("Check", "Check.") or text.endswith(":")
+                close = nodes.raw("", "</details>", format="html")
+                quote.parent.insert(end + (2 if goes_on else 1), close)
+                quote.parent.insert(start, nodes.raw("", OPEN, format="html"))
+                return
+        log.warning("a prediction without a paragraph that begins with Check", location=quote)
+
+
+def _is_cell(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
+
+
+def _begins(node: nodes.Node, word: str) -> bool:
+    """Whether the node is, or begins with, a paragraph whose first word is a strong `word`."""
+    while isinstance(node, nodes.block_quote | nodes.paragraph):
+        node = next((child for child in node.children if child.astext().strip()), None)
+    return isinstance(node, nodes.strong) and node.astext().rstrip(".") == word
+
+
+def setup_chapters(app) -> None:
+    app.add_transform(Chapters)

@@ -1,0 +1,59 @@
+"""The dark card behind the panels of `sketch`, and what is drawn on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
+
+from nevf_lite.viz.style import CARD, FIXED, ON_CARD, ON_CARD_MUTED, WIDTH, Picture
+
+
+def outline_of(ax, image) -> None:
+    """Draw the edge of (1, 1, H, W), halfway between its lowest and highest value, in blue."""
+    plane = plane_of(image)
+    ax.contour(plane.T, levels=[(plane.min() + plane.max()) / 2], colors=FIXED, linewidths=1.0)
+
+
+def plane_of(values) -> np.ndarray:
+    """One image, a tensor or an array with axes of one voxel before it, as (H, W)."""
+    values = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+    plane = values.reshape(values.shape[-2:])  # raises ValueError for more than one image
+    return plane.astype(np.float32)
+
+
+def cards(panels: Mapping[str, np.ndarray], columns: int, bar_height: float = 0.0):
+    """A dark card with axes for each panel. bar_height: inches left for a colour bar."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    aspect = max(v.shape[1] / v.shape[0] for v in panels.values())
+    height = rows * ((WIDTH / columns - 0.1) * aspect + 0.32) + bar_height + 0.1
+    figure = Picture(figsize=(WIDTH, height), facecolor=CARD, layout="constrained")
+    figure.trim = True
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.axis("off")
+        ax.set_aspect("equal")
+    axes = axes[: len(panels)]
+    for ax, title in zip(axes, panels, strict=True):
+        ax.set_title(title, color=ON_CARD, fontsize=9.5)
+    return figure, axes
+
+
+def colour_bar(figure: Picture, axes, scale: Normalize, colour_map, unit: str) -> None:
+    """A bar under the panels with the colours of a scale. unit: its label."""
+    bar = figure.colorbar(
+        ScalarMappable(scale, colour_map),
+        ax=list(axes),
+        orientation="horizontal",
+        shrink=0.5,
+        aspect=36,
+        pad=0.02,
+        ticks=MaxNLocator(5),
+    )
+    bar.set_label(unit, color=ON_CARD_MUTED)
+    bar.ax.tick_params(colors=ON_CARD_MUTED, length=2)
+    bar.outline.set_visible(False)

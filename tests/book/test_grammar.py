@@ -1,0 +1,107 @@
+"""The grammar of a chapter, as CONTRIBUTING.md writes it down, in the chapters that follow it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+#: Chapters that follow it; the tuple grows with each that is converted.
+CONVERTED = (
+    "03_flows",
+    "04_similarity",
+    "05_neural_fields",
+    "06_sparse_sampling",
+    "07_nevf",
+    "08_reading_a_result",
+    "16_memory",
+)
+HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
+PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
+
+converted = pytest.mark.parametrize("name", CONVERTED)
+
+
+def cells(name: str) -> list:
+    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+
+
+def code(name: str) -> list:
+    return [cell for cell in cells(name) if cell.cell_type == "code"]
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", ()))
+
+
+def pictures(cell) -> int:
+    shown = (output.get("data", {}).get("text/html", "") for output in cell.outputs)
+    return sum(bool(PICTURE.search(text)) for text in shown)
+
+
+@converted
+def test_every_picture_is_a_figure_with_a_caption(name):
+    names = []
+    for cell in code(name):
+        if "remove-cell" in tags(cell):
+            continue  # not on the page: sliders, which need a kernel
+        figure = cell.metadata.get("mystnb", {}).get("figure")
+        assert bool(figure) == bool(pictures(cell)), cell.source
+        if figure:
+            names.append(figure["name"])
+            assert figure["name"].startswith("fig-"), figure["name"]
+            assert len(figure["caption"]) >= 40, figure["caption"]
+    assert len(set(names)) == len(names)
+
+
+def test_no_two_figures_of_the_book_have_one_name():
+    every = [
+        cell.metadata["mystnb"]["figure"]["name"]
+        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+        for cell in code(path.stem)
+        if "figure" in cell.metadata.get("mystnb", {})
+    ]
+    assert len(set(every)) == len(every)
+
+
+@converted
+def test_no_assert_stands_in_plain_view(name):
+    for cell in code(name):
+        assert "assert " not in cell.source or tags(cell) & HIDING, cell.source
+
+
+@converted
+def test_imports_and_drawing_are_folded(name):
+    for cell in code(name):
+        if tags(cell) & HIDING:
+            continue
+        assert cell.source.count("import ") <= 2, cell.source
+        assert "alt=" not in cell.source, cell.source
+
+
+@converted
+def test_a_chapter_is_read_as_text(name):
+    """Code in plain view: what the reader needs, not what draws it."""
+    shown = [cell.source for cell in code(name) if not tags(cell) & HIDING]
+    assert sum(len(source.splitlines()) for source in shown) <= 150
+
+
+@converted
+def test_every_prediction_has_its_check(name):
+    """In that order and in the same section; its answer stands behind a click."""
+    text = "\n\n".join(cell.source for cell in cells(name) if cell.cell_type == "markdown")
+    marks = re.findall(r"(?m)^(#+ |> \*\*Predict\.\*\*|\*\*Check\.\*\*)", text)
+    for mark, after in zip(marks, [*marks[1:], "the end"], strict=True):
+        if mark.startswith(">"):
+            assert after == "**Check.**", after
+
+
+@converted
+def test_solutions_print_numbers(name):
+    solutions = [cell for cell in code(name) if "hide-cell" in tags(cell)]
+    for cell in solutions:
+        printed = "".join(output.get("text", "") for output in cell.outputs)
+        assert re.search(r"\d", printed), cell.source
