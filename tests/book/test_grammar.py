@@ -10,7 +10,7 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 #: Chapters that follow it; the tuple grows with each that is converted.
-CONVERTED = ("03_flows", "04_similarity")
+CONVERTED = ("01_quickstart", "02_images", "03_flows", "04_similarity")
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
 
