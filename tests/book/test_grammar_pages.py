@@ -15,6 +15,9 @@ pytest.importorskip("sphinx")
 from nevf_bibliography import AuthorYear  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
 
+from nevf_lite.viz import sketch  # noqa: E402
+from nevf_lite.viz.style import encode  # noqa: E402
+
 converted = pytest.mark.parametrize("name", CONVERTED)
 
 
@@ -64,6 +67,16 @@ def test_a_table_of_pandas_has_one_header_row_and_no_nan():
     fixed = fix_page(table, Path("page.html"))
     assert fixed.count("<tr") == 2 and "NaN" not in fixed and "<td>–</td>" in fixed
     assert re.search(r"<th[^>]*>method</th><th>dice</th>", fixed)
+
+
+def test_a_picture_becomes_a_file_of_the_book(tmp_path):
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    picture = sketch.curves({"a": ([1, 2], [3, 4])}, alt="a line that rises", x="x", y="y")
+    fixed = fix_page(picture.html(), tmp_path / "notebooks" / "page.html")
+    source = re.search(r'alt="a line that rises" width="(\d+)" height="(\d+)" src="(\S+)"', fixed)
+    assert "base64" not in fixed and int(source[1]) > int(source[2]) > 100
+    assert (tmp_path / "notebooks" / source[3]).read_bytes() == encode(picture, "svg")
 
 
 def test_an_entry_is_labelled_as_it_is_cited():
