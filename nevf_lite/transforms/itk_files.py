@@ -80,8 +80,6 @@ def write_affine(path: str | os.PathLike, components: Sequence[Component]) -> No
     The chain may have a deformation at one end, which is left out with a note. Raises ValueError
     for a chain without an affine or with affines on both sides of a deformation.
     """
-    import SimpleITK as sitk
-
     linear = [isinstance(component, Affine) for component in components]
     if not any(linear):
         raise ValueError(

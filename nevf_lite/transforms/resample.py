@@ -31,9 +31,7 @@ def world_slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, grid.to_world(np.stack(np.broadcast_arrays(*axes), axis=-1))
 
 
-def displacement_of(
-    mapping: Callable[[np.ndarray], np.ndarray], grid: Grid
-) -> np.ndarray:
+def displacement_of(mapping: Callable[[np.ndarray], np.ndarray], grid: Grid) -> np.ndarray:
     """mapping(p) - p at each voxel of a grid: (*shape, 3) float32, RAS mm.
 
     mapping: (N, 3) RAS mm to (N, 3) RAS mm.

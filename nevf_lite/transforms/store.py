@@ -1,8 +1,7 @@
-"""Transforms on disk. A file's ending says its format; our own, `.safetensors`, holds everything.
+"""Transforms on disk: the ending of a file says its format.
 
-It is one file of arrays, with the chain as JSON in its header. Safetensors holds plain arrays. Unlike a
-pickle it cannot run code when it is opened. Formats of other programs: `foreign.py` reads them,
-`itk_files.py` and `scans.io` write those of ITK.
+Our own, `.safetensors`, holds everything: arrays, with the chain as JSON in its header. Unlike a
+pickle it cannot run code when it is opened. `foreign.py` reads files of other programs.
 """
 
 from __future__ import annotations
