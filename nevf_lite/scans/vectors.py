@@ -77,7 +77,8 @@ def for_itk(displacement: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarra
 
 def in_space(vectors: np.ndarray) -> np.ndarray:
     """(*shape, 3) of vectors with two or three components; those of a slice lie in it."""
-    vectors = np.asarray(vectors, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what overflows is not finite, and is refused as such
+        vectors = np.asarray(vectors, dtype=np.float32)
     missing = 3 - vectors.shape[-1]
     return np.pad(vectors, [(0, 0)] * (vectors.ndim - 1) + [(0, missing)]) if missing else vectors
 

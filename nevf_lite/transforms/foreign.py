@@ -87,15 +87,19 @@ def _nitransforms(path: Path):
 
 
 def _read_lta(path: Path) -> Chain:
-    """FreeSurfer's, which holds both grids and maps points from the moving to the fixed image."""
+    """FreeSurfer's, which holds both grids and maps points from the moving to the fixed image.
+
+    NiTransforms writes the same matrix with the two grids exchanged.
+    """
     io = _nitransforms(path)
     try:
         lta = io.lta.FSLinearTransform.from_filename(path)
+        ends = ("src", "dst") if b"NiTransforms" in path.read_bytes()[:80] else ("dst", "src")
         grids = [
             Grid(tuple(lta[end].structarr["volume"]), lta[end].as_affine())
             if lta[end].structarr["valid"]
             else UnknownGrid(str(path), role)
-            for end, role in (("dst", "fixed"), ("src", "moving"))
+            for end, role in zip(ends, ("fixed", "moving"), strict=True)
         ]
         return (Affine(lta.to_ras()),), *grids
     except Exception as error:  # assertions and whatever NumPy says of a damaged text

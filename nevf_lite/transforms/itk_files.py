@@ -17,7 +17,7 @@ import numpy as np
 from nevf_lite.scans.files import atomic
 from nevf_lite.scans.itk import LPS, from_itk, to_itk
 from nevf_lite.scans.space import Grid, UnknownGrid
-from nevf_lite.scans.vectors import for_itk, in_space
+from nevf_lite.scans.vectors import checked, for_itk, in_space
 from nevf_lite.transforms.components import Affine, Component, DisplacementField
 from nevf_lite.transforms.resample import displacement_of
 
@@ -44,19 +44,17 @@ def read_itk_transform(path: Path, fixed: Grid | UnknownGrid) -> tuple[list[Comp
         _check_one_transform(path)
     try:
         parts = list(_flattened(sitk.ReadTransform(str(path))))
-    except RuntimeError as error:
+        components = [_component(part) for part in parts]
+    except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"transform: {path} cannot be read as a transform of ITK; is it damaged, or of another "
-            "program?"
+            f"program? ({_reason(error)})"
         ) from error
-    if parts[0].GetDimension() not in (2, 3):
-        raise ValueError(f"transform: {path} has {parts[0].GetDimension()} axes; wanted 2 or 3")
-    fields = [_field(part) for part in parts]
-    grid = next((field.grid for field in fields if field is not None), fixed)
-    if not all(part.IsLinear() or field for part, field in zip(parts, fields, strict=True)):
+    fields = (part for part in components if isinstance(part, DisplacementField))
+    grid = next((field.grid for field in fields), fixed)
+    if None in components:
         return [_sampled(sitk.CompositeTransform(parts[::-1]), grid)], grid
-    pairs = zip(parts, fields, strict=True)
-    return [_affine(part) if field is None else field for part, field in pairs], grid
+    return components, grid
 
 
 def write_itk_composite(path: str | os.PathLike, components: Sequence[Component]) -> None:
@@ -125,6 +123,17 @@ def _flattened(transform) -> Iterator:
         yield from _flattened(composite.GetNthTransform(i))
 
 
+def _component(transform) -> Component | None:
+    """A part of a composite as a component; None for what is neither linear nor a field."""
+    import SimpleITK as sitk
+
+    if transform.GetDimension() not in (2, 3):
+        raise ValueError(f"it has {transform.GetDimension()} axes")
+    if transform.GetTransformEnum() == sitk.sitkDisplacementField:
+        return _from_itk_field(sitk.DisplacementFieldTransform(transform).GetDisplacementField())
+    return _affine(transform) if transform.IsLinear() else None
+
+
 def _affine(transform) -> Affine:
     """The matrix of a linear transform of any kind, by where it takes the origin and the axes."""
     ndim = transform.GetDimension()
@@ -136,22 +145,19 @@ def _affine(transform) -> Affine:
     return Affine(np.diag(LPS) @ matrix @ np.diag(LPS))
 
 
-def _field(transform) -> DisplacementField | None:
-    """The component of a displacement field; None for every other transform."""
-    import SimpleITK as sitk
-
-    if transform.GetTransformEnum() != sitk.sitkDisplacementField:
-        return None
-    image = sitk.DisplacementFieldTransform(transform).GetDisplacementField()
-    return _from_itk_field(image)
-
-
 def _from_itk_field(image) -> DisplacementField:
     data, affine = from_itk(image)
     if data.ndim == 4 and data.shape[2] == 2 and (data[:, :, 0] == data[:, :, 1]).all():
         data = data[:, :, 0]  # a slice, written twice
+    grid = Grid(data.shape[:-1], affine)
     displacement = in_space(data) * LPS[:3].astype(np.float32)
-    return DisplacementField.from_mm(displacement, Grid(data.shape[:-1], affine))
+    return DisplacementField.from_mm(checked(displacement, grid, "its field"), grid)
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error of ITK, or the message of one of ours, not too long."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:120] if lines else type(error).__name__
 
 
 def _sampled(transform, grid: Grid | UnknownGrid) -> DisplacementField:
