@@ -13,6 +13,7 @@ from cli_inputs import AFFINE, good, nevf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nevf_lite.cli.initial import load_initial
 from nevf_lite.scans.io import load_image, save_image, write_displacement
 from nevf_lite.scans.points import read_points, write_points
 from nevf_lite.scans.space import Grid, UnknownGrid
@@ -268,3 +269,16 @@ def test_a_header_at_odds_is_noted_once(files, tmp_path):
     said = nevf("apply", files["warp"], tmp_path / "odd.nii.gz", "-o", tmp_path / "o.nii.gz")
     notes = [line for line in said.stderr.splitlines() if "odd.nii.gz" in line and "qform" in line]
     assert len(notes) == 1 and notes[0].startswith("nevf: ") and "5.0 mm" in notes[0]
+
+
+def test_a_registration_starts_from_any_of_them(files):
+    """What `--init` hands on: the images tell FSL's matrix where it counts from."""
+    pytest.importorskip("nitransforms")
+    images = load_image(files["fixed"]), load_image(files["moving"])
+    for name in ("flirt", "affine", "warp"):
+        started = load_initial(files[name], None, None, images, "cpu")
+        ours = Transform.load(files[name], files["fixed"], files["moving"])
+        np.testing.assert_allclose(
+            started.points_to_moving(POINTS), ours.points_to_moving(POINTS), atol=1e-6
+        )
+        assert started.fixed == GRID
