@@ -7,8 +7,10 @@ applies the last one first; here components are in the order in which a point me
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,27 +33,28 @@ MAX_MAT_BYTES = 100_000
 def read_itk_transform(path: Path, fixed: Grid | UnknownGrid) -> tuple[list[Component], Grid]:
     """The components of an ITK transform file, first to last, and its fixed grid.
 
-    The fixed grid is that of the first displacement field, otherwise the one given. Whatever is
+    The fixed grid is that of a displacement field that comes first, otherwise the one given; behind
+    an affine a field lies on some other grid, as in fMRIPrep's files from a template. Whatever is
     neither linear nor a displacement field, such as a B-spline, is sampled on that grid. Raises
     ValueError for a file that cannot be read.
     """
     import SimpleITK as sitk
 
-    start = path.read_bytes()[:64]
     if path.suffix.lower() == ".mat" and path.stat().st_size > MAX_MAT_BYTES:
         raise ValueError(f"transform: {path} is too large for an affine of ITK; is it a .mat file?")
-    if start.startswith(FIRST_LINE):
-        _check_one_transform(path)
+    _check_one_transform(path)
     try:
-        parts = list(_flattened(sitk.ReadTransform(str(path))))
+        with _captured_stderr() as said:
+            parts = list(_flattened(sitk.ReadTransform(str(path))))
         components = [_component(part) for part in parts]
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"transform: {path} cannot be read as a transform of ITK; is it damaged, or of another "
             f"program? ({_reason(error)})"
         ) from error
-    fields = (part for part in components if isinstance(part, DisplacementField))
-    grid = next((field.grid for field in fields), fixed)
+    if "more than one transform" in said[0]:
+        raise _several(path)
+    grid = components[0].grid if isinstance(components[0], DisplacementField) else fixed
     if None in components:
         return [_sampled(sitk.CompositeTransform(parts[::-1]), grid)], grid
     return components, grid
@@ -102,13 +105,43 @@ def write_affine(path: str | os.PathLike, components: Sequence[Component]) -> No
 
 def _check_one_transform(path: Path) -> None:
     """ValueError for a text file with several transforms of which ITK would read the first."""
+    with path.open("rb") as stream:
+        if stream.read(len(FIRST_LINE)) != FIRST_LINE:
+            return
     lines = path.read_text(encoding="latin-1").splitlines()
     kinds = [line.partition(":")[2].strip() for line in lines if line.startswith("Transform:")]
     if len(kinds) > 1 and not kinds[0].startswith("Composite"):
-        raise ValueError(
-            f"transform: {path} holds {len(kinds)} transforms and does not say in which order they "
-            "follow each other; put each in a file of its own and compose them"
-        )
+        raise _several(path)
+
+
+def _several(path: Path) -> ValueError:
+    return ValueError(
+        f"transform: {path} holds several transforms and does not say in which order they follow "
+        "each other; put each in a file of its own and compose them"
+    )
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[list[str]]:
+    """What is printed to standard error inside the block, as the one entry of a list, afterwards.
+
+    ITK and HDF5 print there, in many lines, what they cannot read.
+    """
+    said = [""]
+    try:
+        saved = os.dup(2)
+    except OSError:  # it is closed, and nothing can be printed
+        yield said
+        return
+    with tempfile.TemporaryFile() as stream:
+        os.dup2(stream.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            stream.seek(0)
+            said[0] = stream.read().decode("latin-1")
 
 
 def _flattened(transform) -> Iterator:

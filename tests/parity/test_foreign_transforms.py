@@ -169,7 +169,7 @@ def test_each_linear_transform_of_itk(tmp_path, ndim, ending):
 
 @pytest.mark.parametrize("ending", [".h5", ".txt", ".tfm"])
 def test_composites_of_simpleitk(case, ending):
-    """Affine, field, rigid in a row: the order of ITK, the grid of the field, points and image."""
+    """Shift, field, rigid in a row, in the order of ITK; the grid of a field in the middle is none."""
     ndim = case.fixed.ndim
     kinds = kinds_of_linear(3)
     case.transform.save(case.file("field.h5"))
@@ -180,7 +180,7 @@ def test_composites_of_simpleitk(case, ending):
         last = sitk.TranslationTransform(3, (4.0, -3.0, 0.0))
     composite = sitk.CompositeTransform([first, field, last])
     sitk.WriteTransform(composite, case.file(f"theirs{ending}"))
-    ours = Transform.load(case.file(f"theirs{ending}"), moving=case.moving)
+    ours = Transform.load(case.file(f"theirs{ending}"), case.fixed, case.moving)
     assert [type(part).__name__ for part in ours.components] == [
         "Affine",
         "DisplacementField",
@@ -191,6 +191,8 @@ def test_composites_of_simpleitk(case, ending):
     keep = ((inside > 0) & (inside < np.array(ours.fixed.shape) - 1)).all(axis=1)
     end = by_itk(composite, case.points)  # outside its grid a field of ITK moves nothing
     assert keep.sum() > 10
+    with pytest.raises(ValueError, match="does not say the grid of its fixed image"):
+        Transform.load(case.file(f"theirs{ending}")).displacement()  # the field comes second
     assert np.abs(ours.points_to_moving(case.points[keep]) - end[keep]).max() < 1e-3
 
 
