@@ -99,9 +99,9 @@ def _read(files: tuple[str, ...], name: str) -> nib.Nifti1Image:
         raise ValueError(f"{name}: the series cannot be read ({reason})") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{name}: a colour image; convert it to one grey channel first")
+    if image.GetDimension() == 4:  # one file that holds all frames, and the axis of the series
+        image = image[:, :, :, 0]
     data, affine = from_itk(image)
-    if data.ndim == 4:  # one file that holds several frames, and the axis of the series
-        data = data[..., 0]
     check_layout(data.shape, data.dtype, name)
     if len(files) > 1 and all(reader.HasMetaDataKey(i, POSITION) for i in range(len(files))):
         texts = [reader.GetMetaData(i, POSITION) for i in range(len(files))]
