@@ -117,7 +117,7 @@ class Transform:
             raise ValueError(
                 f"interpolation: wanted 'linear', 'cubic' or 'nearest', got {interpolation!r}"
             )
-        image = load_map(moving, "image")
+        image = load_image(moving, "image", registrable=False)
         source, target = Grid.of(image), self._target(like)
         volume = pull_back_with_gaps(
             np.asarray(image.dataobj),
