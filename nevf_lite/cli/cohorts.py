@@ -12,6 +12,7 @@ import typer
 from nevf_lite.cli import checks
 from nevf_lite.cli.settings import PRESET_HELP, Preset
 from nevf_lite.cli.terminal import INTERRUPTED, note, option, show_json, show_table
+from nevf_lite.config import Config, preset
 
 EXAMPLES = {
     "batch": """Examples:
@@ -46,10 +47,9 @@ Output = Annotated[Path, option("-o --output", "DIR", "Folder of the results.")]
 Quiet = Annotated[bool, option("-q --quiet", None, "Show no progress.")]
 
 
-def _config(preset_name: Preset, spacing: float | None):
-    from nevf_lite.config import preset
-
-    return preset(str(preset_name), **({} if spacing is None else {"spacing": spacing}))
+def _config(base: Preset | Config, spacing: float | None) -> Config:
+    base = str(base) if isinstance(base, Preset) else base
+    return preset(base, **({} if spacing is None else {"spacing": spacing}))
 
 
 def batch(
@@ -203,7 +203,10 @@ def change(
     labels: Annotated[
         Path | None, option("--labels", "IMAGE", "Labels of the first scan, to measure volumes.")
     ] = None,
-    preset_name: PresetOption = Preset.default,
+    preset_name: Annotated[
+        Preset | None,
+        option("--preset", "NAME", PRESET_HELP, "default, with weaker penalties"),
+    ] = None,
     spacing: Spacing = None,
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
@@ -212,11 +215,11 @@ def change(
     Both are brought half-way to each other, so that neither is treated otherwise. DIR holds
     log_jacobian.nii.gz, the logarithm of volume in the second over volume in the first.
     """
-    from nevf_lite.cohorts.change import longitudinal
+    from nevf_lite.cohorts.change import CONFIG, longitudinal
     from nevf_lite.scans.io import load_labels
 
     label_image = None if labels is None else load_labels(labels, "labels")
-    result = longitudinal(first, second, _config(preset_name, spacing))
+    result = longitudinal(first, second, _config(preset_name or CONFIG, spacing))
     result.save(output)
     note(f"log of volume change, second over first; {output / 'log_jacobian.nii.gz'}")
     if label_image is not None:

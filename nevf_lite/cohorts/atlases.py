@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import nibabel as nib
 import numpy as np
 import torch
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from nevf_lite.config import Config
 from nevf_lite.losses import box_sum
@@ -71,7 +72,8 @@ def majority_vote(votes: Sequence[np.ndarray]) -> np.ndarray:
     """
     votes = np.stack([np.asarray(v, np.int32) for v in votes])
     counts = np.stack([(votes == vote).sum(axis=0) for vote in votes])
-    return _first_of_the_best(votes, counts)
+    most = counts == counts.max(axis=0)
+    return np.where(most, votes, np.iinfo(np.int32).max).min(axis=0)
 
 
 def joint_fusion(
@@ -91,46 +93,51 @@ def joint_fusion(
     how many voxels away from its own place an atlas may offer a better patch, by correlation, whose
     label it then votes for. alpha: added to the diagonal of M, so that weights stay moderate. beta:
     how sharply a difference in intensity is taken for one in labels. The defaults are the authors',
-    but for their search of 3: after a good registration 1 is enough, and ten times as fast.
+    but for their search of 3: after a good registration 1 does as well, and is quicker.
 
     Patches are compared after their mean is removed and their standard deviation made 1. With the
     absolute differences d_i of the target's and atlas i's patch, M_ij = (d_i . d_j / size)^beta
     estimates how likely both are wrong, and the weights minimise that of the vote:
-    w = M^-1 1 / (1' M^-1 1). Where all atlases vote alike, nothing is computed. Raises ValueError
-    for other shapes.
+    w = M^-1 1 / (1' M^-1 1). With them each atlas votes for the labels of its whole patch, and the
+    votes of overlapping patches are added, as in the authors' program. Where all atlases agree,
+    nothing is computed. Raises ValueError for other shapes.
     """
     target = np.asarray(target, np.float32)
     arrays = [np.asarray(a) for a in (*images, *votes)]
     if len(images) != len(votes) or any(a.shape != target.shape for a in arrays):
         raise ValueError("images, votes: wanted as many of each, all of the target's shape")
-    votes = np.stack([np.asarray(v, np.int32) for v in votes])
     target, *images = (i / max(float(np.std(i)), 1e-12) for i in (target, *images))
     images = [np.asarray(i, np.float32) for i in images]
-    fused = votes[0].copy()
-    doubtful = np.flatnonzero(_differs(votes, search))
+    numbers, votes = np.unique(np.stack(votes), return_inverse=True)
+    votes = votes.reshape(len(images), *target.shape)
+    doubtful = _differs(votes, search)
+    place = np.where(doubtful, doubtful.cumsum().reshape(target.shape) - 1, -1)
+    support = np.zeros((int(doubtful.sum()), len(numbers)), np.float32)
     offers = [_best_offsets(target, image, patch, search) for image in images]
-    offsets = _offsets(search, target.ndim)
-    neighbours = _offsets(patch, target.ndim)
-    for start in range(0, len(doubtful), BLOCK):
-        index = np.stack(np.unravel_index(doubtful[start : start + BLOCK], target.shape), axis=-1)
+    offsets, neighbours = (_offsets(radius, target.ndim) for radius in (search, patch))
+    limits = np.array(target.shape) - 1
+    centres = np.argwhere(maximum_filter(doubtful, 2 * patch + 1))
+    for start in range(0, len(centres), BLOCK):
+        index = centres[start : start + BLOCK]
         own = _patches(target, index, neighbours)
-        differences, chosen = [], []
-        for image, labels, offer in zip(images, votes, offers, strict=True):
-            there = index + offsets[offer[tuple(index.T)]]
-            there = np.clip(there, 0, np.array(target.shape) - 1)
-            differences.append(np.abs(own - _patches(image, there, neighbours)))
-            chosen.append(labels[tuple(there.T)])
+        chosen = [np.clip(index + offsets[offer[tuple(index.T)]], 0, limits) for offer in offers]
+        differences = [
+            np.abs(own - _patches(image, there, neighbours))
+            for image, there in zip(images, chosen, strict=True)
+        ]
         weights = _weights(np.stack(differences, axis=1), alpha, beta)
-        chosen = np.stack(chosen)
-        support = np.stack([((chosen == vote) * weights.T).sum(axis=0) for vote in chosen])
-        fused[tuple(index.T)] = _first_of_the_best(chosen, support)
-    return fused
-
-
-def _first_of_the_best(votes: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Of each column the vote with the most support, the smallest label at a tie; (K, ...)."""
-    best = support >= support.max(axis=0) - 1e-9
-    return np.where(best, votes, np.iinfo(np.int32).max).min(axis=0).astype(np.int32)
+        # an atlas votes with its whole patch, so each voxel is decided by all patches that hold it
+        for step in neighbours:
+            voter = index + step
+            inside = ((voter >= 0) & (voter <= limits)).all(axis=1)
+            to = place[tuple(np.clip(voter, 0, limits).T)]
+            inside &= to >= 0
+            for labels, there, weight in zip(votes, chosen, weights.T, strict=True):
+                vote = labels[tuple(np.clip(there + step, 0, limits)[inside].T)]
+                np.add.at(support, (to[inside], vote), weight[inside])
+    fused = votes[0].astype(np.int32)
+    fused[doubtful] = support.argmax(axis=1)
+    return numbers[fused].astype(np.int32)
 
 
 def _offsets(radius: int, ndim: int) -> np.ndarray:
@@ -141,8 +148,6 @@ def _offsets(radius: int, ndim: int) -> np.ndarray:
 
 def _differs(votes: np.ndarray, search: int) -> np.ndarray:
     """The voxels where not every vote within the search is the same, (*shape) boolean."""
-    from scipy.ndimage import maximum_filter, minimum_filter
-
     size = 2 * search + 1
     low = minimum_filter(votes.min(axis=0), size)
     return low != maximum_filter(votes.max(axis=0), size)

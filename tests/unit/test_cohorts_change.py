@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from test_cohorts_template import flow_of
 
-from nevf_lite.cohorts.change import Change, log_jacobian, longitudinal
+from nevf_lite.cohorts.change import CONFIG, Change, log_jacobian, longitudinal
 from nevf_lite.config import preset
 from nevf_lite.data.simulate import simulate
 from nevf_lite.integrate import jacobian_determinant, scaling_and_squaring
@@ -77,28 +77,28 @@ def ageing_pair(millimetres: float) -> tuple[nib.Nifti1Image, nib.Nifti1Image, n
     return *scans, in_first, 200 * (areas[1] - areas[0]) / (areas[1] + areas[0])
 
 
-CONFIG = preset("default", spacing=1.0)
+SETTINGS = preset(CONFIG, spacing=1.0)
 
 
 @pytest.fixture(scope="module")
 def grown() -> tuple[Change, nib.Nifti1Image, float]:
-    first, second, ventricles, truth = ageing_pair(0.6)
+    first, second, ventricles, truth = ageing_pair(1.5)
     labels = nib.Nifti1Image(ventricles[..., None].astype(np.int32), first.affine)
-    return longitudinal(first, second, CONFIG, rigid=False), labels, truth
+    return longitudinal(first, second, SETTINGS, rigid=False), labels, truth
 
 
 def test_a_known_growth_is_found_within_five_percent(grown):
     change, labels, truth = grown
     ((_, _, percent),) = change.volumes(change.middle_labels(labels)).values()
-    assert 8 < truth < 20
+    assert 25 < truth < 32
     assert percent == pytest.approx(truth, rel=0.05)
 
 
 def test_swapping_the_scans_changes_the_sign_alone(grown):
     """Bit for bit: neither scan is treated otherwise than the other."""
     change, _, _ = grown
-    first, second, _, _ = ageing_pair(0.6)
-    swapped = longitudinal(second, first, CONFIG, rigid=False)
+    first, second, _, _ = ageing_pair(1.5)
+    swapped = longitudinal(second, first, SETTINGS, rigid=False)
     assert (np.asarray(swapped.log_jacobian.dataobj) == -change.log_jacobian.get_fdata()).all()
     for a, b in ((swapped.to_first, change.to_second), (swapped.to_second, change.to_first)):
         assert (a.displacement() == b.displacement()).all()
@@ -113,7 +113,7 @@ def test_half_and_half_is_the_way_between_the_scans(grown):
     assert np.abs(there + here).max() < 0.1  # exp(v/2) and exp(-v/2), which are not quite opposite
     start = change.to_first.points_to_moving(points)
     assert np.allclose(
-        change.between.points_to_moving(start), change.to_second.points_to_moving(points), atol=0.02
+        change.between.points_to_moving(start), change.to_second.points_to_moving(points), atol=0.05
     )
 
 
