@@ -18,6 +18,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parent))
+from nevf_bibliography import setup_bibliography  # noqa: E402
 from nevf_chapters import setup_chapters  # noqa: E402
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
@@ -238,4 +239,5 @@ def setup(app) -> dict:
     setup_rows(app)
     setup_live(app)
     setup_chapters(app)
+    setup_bibliography()
     return {"version": project()["version"], "parallel_read_safe": True}

@@ -19,7 +19,12 @@ from sphinx.util import logging
 log = logging.getLogger(__name__)
 
 OPEN = '<details class="nevf-answer"><summary>What you should see</summary>'
-PROMPTS = {"check": "Show the check", "hide-cell": "Show a solution", "hide-input": "Show the code"}
+PROMPTS = {
+    "setup": "Show the setup",
+    "check": "Show the check",
+    "hide-cell": "Show a solution",
+    "hide-input": "Show the code",
+}
 
 
 class Chapters(SphinxTransform):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
+import os
 import re
 from pathlib import Path
+
+from PIL import Image
 
 #: Preloading a font fails on pages opened from the disk. The style sheet loads the same fonts in a
 #: way that browsers allow there too.
@@ -22,6 +28,12 @@ MISSING = re.compile(r"<td>(?:NaN|nan|None)</td>")
 TWO_HEADERS = re.compile(r"<thead>\s*(<tr[^>]*>.*?</tr>)\s*(<tr[^>]*>.*?</tr>)\s*</thead>", re.S)
 HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
 
+#: A picture that a notebook carries inside itself.
+CARRIED = re.compile(
+    r'<img (alt="[^"]*") src="data:image/(webp|png|svg)(?:\+xml)?;base64,([A-Za-z0-9+/=]+)"'
+)
+SVG_SIZE = re.compile(rb'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', re.S)
+
 
 def fix_page(text: str, path: Path) -> str:
     """The HTML of a page with all fixes. path: of its file, to resolve its links."""
@@ -30,6 +42,7 @@ def fix_page(text: str, path: Path) -> str:
     if 'class="dataframe"' in text:
         text = MISSING.sub("<td>–</td>", text)
         text = TWO_HEADERS.sub(_one_header, text)
+    text = CARRIED.sub(lambda match: _image_file(match, path), text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
     # a bibliography has the role of a list, but its entries are not list items
     text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
@@ -71,3 +84,21 @@ def fix_search(folder: Path) -> None:
     if fixed == text and "article.bd-article" not in text:
         raise ValueError(f"{script}: Sphinx has another search; see fix_search in nevf_html.py")
     script.write_text(fixed, encoding="utf-8")
+
+
+def _image_file(match: re.Match, path: Path) -> str:
+    """An image element whose picture is a file of the book; a page with all of them inside it would
+    be too heavy. Its size is told, so that nothing moves when it arrives.
+    """
+    alt, kind, data = match.groups()
+    image = base64.b64decode(data)
+    if kind == "svg":
+        width, height = (round(float(points) / 0.75) for points in SVG_SIZE.search(image).groups())
+    else:
+        width, height = Image.open(io.BytesIO(image)).size
+    folder = next(parent for parent in path.parents if (parent / "_static").is_dir()) / "_images"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{hashlib.sha256(image).hexdigest()[:16]}.{kind}"
+    file.write_bytes(image)
+    source = Path(os.path.relpath(file, path.parent)).as_posix()
+    return f'<img {alt} width="{width}" height="{height}" src="{source}"'

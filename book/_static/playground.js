@@ -105,7 +105,7 @@
   // ---- words ----
 
   const whole = (value) => value.toLocaleString("en-GB");
-  const signed = (value) => value.toFixed(2).replace("-", "−");
+  const signed = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2).replace("-", "−");
   const voxels = (value) =>
     value > 0 && value < 0.001 ? "below 0.001" : value.toFixed(value < 1 ? 3 : 1);
 

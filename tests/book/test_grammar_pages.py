@@ -1,0 +1,102 @@
+"""What the book's extension makes of a chapter, and of tables, references and the search."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from test_grammar import CONVERTED, cells, code
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "_ext"))
+pytest.importorskip("sphinx")
+from nevf_bibliography import AuthorYear  # noqa: E402
+from nevf_html import fix_page  # noqa: E402
+
+from nevf_lite.viz import sketch  # noqa: E402
+from nevf_lite.viz.style import encode  # noqa: E402
+
+converted = pytest.mark.parametrize("name", CONVERTED)
+
+
+@converted
+def test_figures_are_numbered_after_their_chapter(site_folder, name):
+    page = (site_folder / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+    captioned = [c for c in code(name) if "figure" in c.metadata.get("mystnb", {})]
+    numbers = re.findall(r'<span class="caption-number">Figure ([\d.]+) </span>', page)
+    assert numbers == [f"{int(name[:2])}.{n + 1}" for n in range(len(captioned))]
+
+
+@converted
+def test_an_answer_is_folded_until_it_is_asked_for(visit, site, name):
+    predictions = sum(cell.source.count("> **Predict.**") for cell in cells(name))
+    with visit(f"{site}/notebooks/{name}.html") as seen:
+        answers = seen.page.locator("details.nevf-answer")
+        assert answers.count() == predictions > 1
+        first = answers.first.locator("p:has(strong:text-is('Check.'))")
+        assert not first.is_visible()
+        answers.first.locator("summary").first.click()
+        assert first.is_visible()
+
+
+@converted
+def test_no_assert_is_seen_until_it_is_asked_for(visit, site, name):
+    with visit(f"{site}/notebooks/{name}.html") as seen:
+        seen.page.evaluate(
+            "document.querySelectorAll('details.nevf-answer').forEach(d => d.open = true)"
+        )
+        asserts = seen.page.locator("div.highlight span.k:text-is('assert')")
+        assert asserts.count() > 3
+        assert not any(asserts.nth(k).is_visible() for k in range(asserts.count()))
+
+
+def test_paper_shows_the_answers(visit, site):
+    with visit(f"{site}/notebooks/{CONVERTED[0]}.html") as seen:
+        seen.page.emulate_media(media="print")
+        answer = seen.page.locator("details.nevf-answer p:has(strong:text-is('Check.'))").first
+        assert answer.is_visible()
+
+
+def test_a_table_of_pandas_has_one_header_row_and_no_nan():
+    table = (
+        '<table class="dataframe"><thead><tr style="text-align: right;"><th></th><th>dice</th></tr>'
+        "<tr><th>method</th><th></th></tr></thead><tbody><tr><th>a</th><td>NaN</td></tr></tbody>"
+    )
+    fixed = fix_page(table, Path("page.html"))
+    assert fixed.count("<tr") == 2 and "NaN" not in fixed and "<td>–</td>" in fixed
+    assert re.search(r"<th[^>]*>method</th><th>dice</th>", fixed)
+
+
+def test_a_picture_becomes_a_file_of_the_book(tmp_path):
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    picture = sketch.curves({"a": ([1, 2], [3, 4])}, alt="a line that rises", x="x", y="y")
+    fixed = fix_page(picture.html(), tmp_path / "notebooks" / "page.html")
+    source = re.search(r'alt="a line that rises" width="(\d+)" height="(\d+)" src="(\S+)"', fixed)
+    assert "base64" not in fixed and int(source[1]) > int(source[2]) > 100
+    assert (tmp_path / "notebooks" / source[3]).read_bytes() == encode(picture, "svg")
+
+
+def test_an_entry_is_labelled_as_it_is_cited():
+    def entry(year: str, *names: str):
+        persons = [SimpleNamespace(last_names=name.split()) for name in names]
+        return SimpleNamespace(persons={"author": persons}, fields={"year": year})
+
+    entries = [entry("2023", "Han", "Sun", "Yan"), entry("2007", "Ashburner")]
+    entries += [entry("2015", "Kingma", "Ba"), entry("2007", "Ashburner")]
+    assert list(AuthorYear().format_labels(entries)) == [
+        "Han et al., 2023",
+        "Ashburner, 2007",
+        "Kingma and Ba, 2015",
+        "Ashburner, 2007b",
+    ]
+
+
+def test_an_excerpt_of_the_search_is_of_the_article(visit, site):
+    with visit(f"{site}/search.html?q=liouville") as seen:
+        seen.page.wait_for_selector("#search-results li p.context", timeout=20_000)
+        excerpts = seen.page.locator("#search-results li p.context").all_inner_texts()
+    assert any("iouville" in text for text in excerpts)
+    assert not any(re.search(r"Contents\s", text) for text in excerpts)
