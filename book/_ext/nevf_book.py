@@ -23,6 +23,7 @@ from nevf_chapters import setup_chapters  # noqa: E402
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
+from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +236,7 @@ def setup(app) -> dict:
     app.add_directive("nevf-splits", Splits)
     app.add_directive("nevf-help", Help)
     setup_rows(app)
+    setup_live(app)
     setup_chapters(app)
     setup_bibliography()
     return {"version": project()["version"], "parallel_read_safe": True}

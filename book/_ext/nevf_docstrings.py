@@ -22,7 +22,7 @@ transforms.transform transforms.components transforms.affine
 scores.metrics scores.deformation scores.evaluation
 data.pairs data.splits data.catalogue data.simulate
 viz.figures viz.slices viz.maps viz.charts viz.sketch viz.viewer.viewer viz.report.report
-viz.live viz.style
+viz.live viz.quiz viz.style
 registration.register registration.result registration.folder registration.memory
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice
 networks.prediction networks.refinement networks.training

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from nevf_lite.viz.style import AFTER, ALARM, BEFORE, INK, PAPER, Picture, chart, ink_style, styled
 
@@ -20,7 +20,10 @@ _PANEL_HEIGHTS = {"similarity": 1.8, "loss": 1.3, "folds": 1.0}  # inches
 
 @styled
 def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
-    """Similarity, loss and folds over the iterations, with a band for every second level.
+    """Similarity, loss and folds over the iterations; each level has a panel with its own scale.
+
+    A level's images are blurred in their own way, so values of two levels cannot be compared: on
+    one scale the change of level would look like a fall.
 
     history: one mapping per iteration, in order, as :func:`nevf_lite.optimise.fit` records them,
         with any of the keys ``similarity``, ``loss``, ``folds`` (fraction of voxels with
@@ -40,23 +43,32 @@ def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
     seconds = _column(history, "seconds")
     notes = [f"{seconds[-1]:.0f} s in all"] if np.isfinite(seconds[-1]) else []
     notes += ["no folds in any"] if no_folds else []
+    levels = _levels(history)
     with matplotlib.rc_context(ink_style(theme)):
         heights = [_PANEL_HEIGHTS[key] for key, *_ in drawn]
         figure = chart(sum(heights) + 0.8)
-        panels = figure.subplots(len(drawn), 1, sharex=True, height_ratios=heights, squeeze=False)
+        widths = [max(part.stop - part.start, len(history) / 6) for part in levels.values()]
+        ratios = {"height_ratios": heights, "width_ratios": widths}
+        panels = figure.subplots(
+            len(drawn), len(levels), sharex="col", squeeze=False, gridspec_kw=ratios
+        )
         iterations = np.arange(1, len(history) + 1)
-        for axes, (_, label, colour, values) in zip(panels[:, 0], drawn, strict=True):
-            axes.plot(iterations, values, color=colour, marker="o" if len(history) == 1 else None)
-            axes.set_ylabel(label)
-            axes.grid(axis="y")
-            axes.margins(x=0)
-            _bands(axes, history, INK[theme], named=axes is panels[0, 0])
-            if colour == ALARM:
-                axes.set_ylim(bottom=0)
-        panels[-1, 0].set_xlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""))
+        for row, (_, label, colour, values) in zip(panels, drawn, strict=True):
+            row[0].set_ylabel(label)
+            for axes, part in zip(row, levels.values(), strict=True):
+                marker = "o" if part.stop - part.start == 1 else None
+                axes.plot(iterations[part], values[part], color=colour, marker=marker)
+                axes.grid(axis="y")
+                axes.margins(x=0)
+                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+                if colour == ALARM:
+                    axes.set_ylim(bottom=0)
+        if len(levels) > 1:
+            for axes, name in zip(panels[0], levels, strict=True):
+                axes.set_title(name, fontsize=9)
+        figure.supxlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""), fontsize=10)
         figure.align_ylabels()
-    ends = [(key, values[np.isfinite(values)][[0, -1]]) for key, _, _, values in drawn]
-    changes = [f"{key} from {first:.3g} to {last:.3g}" for key, (first, last) in ends]
+    changes = [f"{key} {_changes(values, levels)}" for key, _, _, values in drawn]
     figure.alt = f"Convergence over {len(history)} iterations: {'; '.join([*changes, *notes])}."
     return figure
 
@@ -65,28 +77,21 @@ def _column(history: Sequence[Mapping], key: str) -> np.ndarray:
     return np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=float)
 
 
-def _bands(axes: Axes, history: Sequence[Mapping], ink: str, named: bool) -> None:
-    """Shade every second level, and name each at the top of the first chart."""
+def _levels(history: Sequence[Mapping]) -> dict[str, slice]:
+    """The iterations of each level, by its name, in order."""
     levels = [row.get("level") for row in history]
-    changes = [i for i in range(1, len(levels)) if levels[i] != levels[i - 1]]
-    starts = [0, *changes]
-    if len(starts) < 2:
-        return
-    for number, (start, stop) in enumerate(zip(starts, [*changes, len(levels)], strict=True)):
-        if number % 2:
-            axes.axvspan(start + 0.5, stop + 0.5, color=ink, alpha=0.09, linewidth=0)
-        if named:
-            level = levels[start]
-            text = level if isinstance(level, str) else f"level {level + 1}"
-            axes.text(
-                (start + stop + 1) / 2,
-                1.02,
-                text,
-                transform=axes.get_xaxis_transform(),
-                ha="center",
-                va="bottom",
-                fontsize=9,
-            )
+    starts = [0, *(i for i in range(1, len(levels)) if levels[i] != levels[i - 1])]
+    names = [
+        levels[i] if isinstance(levels[i], str) else f"level {(levels[i] or 0) + 1}" for i in starts
+    ]
+    spans = zip(starts, [*starts[1:], len(levels)], strict=True)
+    return {name: slice(*span) for name, span in zip(names, spans, strict=True)}
+
+
+def _changes(values: np.ndarray, levels: Mapping[str, slice]) -> str:
+    """First and last value of each level, in words."""
+    known = [values[part][np.isfinite(values[part])] for part in levels.values()]
+    return ", then ".join(f"from {v[0]:.3g} to {v[-1]:.3g}" for v in known if v.size)
 
 
 @styled

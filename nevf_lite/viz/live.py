@@ -1,14 +1,40 @@
-"""Live panels for notebooks: sliders that redraw a picture.
+"""Live panels: sliders that redraw a picture, where a kernel runs; figures that need none.
 
 explore(draw, amplitude=[2, 4, 8, 12], squarings=range(9))
+LiveFigure("siren", "A random SIREN, by its frequency.")
 """
 
 from __future__ import annotations
 
+import html
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nevf_lite.viz.style import Picture
+
+
+class LiveFigure:
+    """The place of a live figure of the book, which runs in the page and needs no kernel.
+
+    The book's page carries the figure's scripts (`book/_ext/nevf_live.py`) and fills the place;
+    anywhere else it is one sentence.
+
+    name: of its script, `book/_static/live_NAME.js`. says: what it shows, in a sentence. Raises
+    ValueError for a name that is not one small word.
+    """
+
+    def __init__(self, name: str, says: str) -> None:
+        if not re.fullmatch(r"[a-z]+", name):
+            raise ValueError(f"name: wanted the name of a live figure, like 'siren', got {name!r}")
+        self.name, self.says = name, says
+
+    def _repr_html_(self) -> str:
+        says = html.escape(self.says)
+        return f'<figure class="nevf-live" data-live="{self.name}">{says}</figure>'
+
+    def __repr__(self) -> str:
+        return f"<live figure {self.name}: {self.says}>"
 
 
 def explore(

@@ -10,7 +10,17 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 #: Chapters that follow it; the tuple grows with each that is converted.
-CONVERTED = ("01_quickstart", "02_images", "03_flows", "04_similarity")
+CONVERTED = (
+    "01_quickstart",
+    "02_images",
+    "03_flows",
+    "04_similarity",
+    "05_neural_fields",
+    "06_sparse_sampling",
+    "07_nevf",
+    "08_reading_a_result",
+    "16_memory",
+)
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
 

@@ -1,0 +1,208 @@
+// What the live figures of the chapters share: controls, dark cards for images, charts in the
+// page's ink. A chapter holds an empty place, <div class="nevf-live" data-live="NAME">, with a
+// sentence for readers without JavaScript; the module of that name fills it with `mount`.
+"use strict";
+
+window.nevfLive = (() => {
+  const { STYLE } = window.nevfDraw; // the colours of nevf_lite/viz/style.py
+  const CURVES = ["#2f86cc", "#d9660d", "#1f9d78", "#b05a94"];
+  const LADDER = ladder(STYLE.DIVERGING);
+
+  function rgb(hex) {
+    return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  }
+
+  function ladder(colours) {
+    const stops = colours.map(rgb);
+    return Array.from({ length: 256 }, (_, k) => {
+      const place = (k / 255) * (stops.length - 1);
+      const low = Math.min(Math.floor(place), stops.length - 2);
+      return stops[low].map((value, c) => value + (place - low) * (stops[low + 1][c] - value));
+    });
+  }
+
+  // An element with attributes (`on...` are listeners) and children, elements or text.
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (value !== null) element.setAttribute(name, value);
+    }
+    element.append(...children);
+    return element;
+  }
+
+  let serial = 0;
+
+  // A slider over a list of values. change(value) is called at each move; show(value) is its text.
+  function slider(label, values, value, show, change) {
+    const id = `nevf-live-${++serial}`;
+    const output = make("output", { for: id });
+    const input = make("input", { id, type: "range", min: 0, max: values.length - 1, step: 1 });
+    const tell = () => {
+      output.textContent = show(values[input.value]);
+      input.setAttribute("aria-valuetext", output.textContent);
+    };
+    const set = (wanted) => {
+      input.value = values.indexOf(wanted);
+      tell();
+    };
+    input.addEventListener("input", () => {
+      tell();
+      change(values[input.value]);
+    });
+    set(value);
+    const element = make("div", { class: "nl-slider" }, make("label", { for: id }, label));
+    element.append(output, input);
+    return { element, input, set };
+  }
+
+  function button(text, press) {
+    return make("button", { type: "button", class: "nl-button", onclick: press }, text);
+  }
+
+  // A canvas under its title. `say` is what a screen reader hears of it.
+  function panel(title, say) {
+    const canvas = make("canvas", { role: "img", "aria-label": say });
+    const caption = make("div", { class: "nl-title" }, title);
+    const element = make("div", { class: "nl-panel" }, caption, canvas);
+    return { element, canvas, caption };
+  }
+
+  // Paints values on the canvas, axis 0 to the right and axis 1 up. colour(value) is [r, g, b].
+  function paint(canvas, values, shape, colour, smooth = true) {
+    const [columns, rows] = shape;
+    const small = Object.assign(document.createElement("canvas"), { width: columns, height: rows });
+    const pen = small.getContext("2d");
+    const picture = pen.createImageData(columns, rows);
+    for (let i = 0; i < columns; i++) {
+      for (let j = 0; j < rows; j++) {
+        const at = 4 * ((rows - 1 - j) * columns + i);
+        picture.data.set(colour(values[i * rows + j]), at);
+        picture.data[at + 3] = 255;
+      }
+    }
+    pen.putImageData(picture, 0, 0);
+    const seen = fitted(canvas, shape);
+    seen.clearRect(0, 0, canvas.width, canvas.height);
+    seen.imageSmoothingEnabled = smooth;
+    seen.imageSmoothingQuality = "high";
+    seen.drawImage(small, 0, 0, canvas.width, canvas.height);
+    return seen;
+  }
+
+  // The drawing context of a canvas with as many pixels as the screen shows of it.
+  function fitted(canvas, shape) {
+    canvas.style.aspectRatio = `${shape[0]} / ${shape[1]}`;
+    const width = Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2)) || 240;
+    const height = Math.round((width * shape[1]) / shape[0]);
+    if (canvas.width !== width || canvas.height !== height) {
+      Object.assign(canvas, { width, height });
+    }
+    return canvas.getContext("2d");
+  }
+
+  // -1 to 1 in blue, white and orange.
+  function diverging(value) {
+    return LADDER[Math.round(255 * Math.min(1, Math.max(0, 0.5 + value / 2)))];
+  }
+
+  // Lines on axes, an SVG in the page's ink, as wide as `place`, so that its letters keep their size.
+  // axes: { x: { label, low, high, ticks }, y: ... }. lines: [{ name, xs, ys, colour, dash, dots }].
+  // marks: [{ x, text, colour }], upright lines. Returns where the axes are: { left, right }.
+  function chart(place, axes, lines, say, marks = []) {
+    const width = Math.max(200, Math.min(560, place.clientWidth || 360));
+    const height = Math.round(Math.max(190, Math.min(250, 0.62 * width)));
+    const [left, right, top, bottom] = [48, 10, 24, 40];
+    const along = (v) =>
+      left + ((v - axes.x.low) / (axes.x.high - axes.x.low)) * (width - left - right);
+    const up = (v) =>
+      height - bottom - ((v - axes.y.low) / (axes.y.high - axes.y.low)) * (height - top - bottom);
+    const parts = [];
+    for (const tick of axes.x.ticks) {
+      const x = along(tick).toFixed(1);
+      parts.push(`<path class="nl-grid" d="M${x} ${top}V${height - bottom}"/>`);
+      parts.push(`<text x="${x}" y="${height - bottom + 16}" text-anchor="middle">${tick}</text>`);
+    }
+    for (const tick of axes.y.ticks) {
+      const y = up(tick).toFixed(1);
+      parts.push(`<path class="nl-grid" d="M${left} ${y}H${width - right}"/>`);
+      parts.push(`<text x="${left - 6}" y="${+y + 4}" text-anchor="end">${tick}</text>`);
+    }
+    const across = (left + width - right) / 2;
+    parts.push(`<text x="${across}" y="${height - 6}" text-anchor="middle">${axes.x.label}</text>`);
+    const middle = (top + height - bottom) / 2;
+    parts.push(
+      `<text transform="translate(13 ${middle}) rotate(-90)" text-anchor="middle">${axes.y.label}</text>`,
+    );
+    for (const { x, text, colour } of marks) {
+      const at = along(x);
+      if (at < left || at > width - right) continue;
+      const style = colour ? ` style="stroke:${colour}"` : "";
+      parts.push(`<path class="nl-mark"${style} d="M${at.toFixed(1)} ${top}V${height - bottom}"/>`);
+      const end = at > width - 90;
+      const anchor = end ? ' text-anchor="end"' : "";
+      parts.push(
+        `<text x="${(at + (end ? -5 : 5)).toFixed(1)}" y="${top + 12}"${anchor}>${text}</text>`,
+      );
+    }
+    let key = left;
+    lines.forEach((line, k) => {
+      const colour = line.colour ?? CURVES[k % CURVES.length];
+      const path = Array.from(line.xs, (x, i) => [along(x), up(line.ys[i])])
+        .map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`)
+        .join("L");
+      const dash = line.dash ? ' stroke-dasharray="6 4"' : "";
+      parts.push(`<path class="nl-line" style="stroke:${colour}"${dash} d="M${path}"/>`);
+      if (line.dots) {
+        for (let i = 0; i < line.xs.length; i++) {
+          const place = `cx="${along(line.xs[i]).toFixed(1)}" cy="${up(line.ys[i]).toFixed(1)}"`;
+          parts.push(`<circle style="fill:${colour}" ${place} r="3.4"/>`);
+        }
+      }
+      if (!line.name) return;
+      parts.push(`<path class="nl-line" style="stroke:${colour}"${dash} d="M${key} 9h18"/>`);
+      parts.push(`<text x="${key + 23}" y="13">${line.name}</text>`);
+      key += 40 + 6.6 * line.name.length;
+    });
+    const spoken = say.replaceAll('"', "");
+    place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${spoken}">${parts.join("")}</svg>`;
+    return { left: left / width, right: 1 - right / width };
+  }
+
+  // Fills every place of this name. build(host) returns draw(), called now and at each new size.
+  function mount(name, build) {
+    for (const host of document.querySelectorAll(`[data-live="${name}"]`)) {
+      const spoken = host.textContent.trim();
+      host.textContent = "";
+      host.setAttribute("role", "group");
+      if (!host.hasAttribute("aria-label")) host.setAttribute("aria-label", spoken.slice(0, 120));
+      const draw = build(host);
+      host.classList.add("is-ready");
+      draw();
+      let width = host.clientWidth;
+      new ResizeObserver(() => {
+        if (host.clientWidth === width) return;
+        width = host.clientWidth;
+        draw();
+      }).observe(host);
+    }
+  }
+
+  const still = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  return {
+    STYLE,
+    CURVES,
+    make,
+    slider,
+    button,
+    panel,
+    paint,
+    fitted,
+    diverging,
+    chart,
+    mount,
+    still,
+  };
+})();
