@@ -285,7 +285,7 @@ def place(year: float) -> float:
 
 @styled
 def tree() -> Picture:
-    figure = Picture(figsize=(7.2, 3.4), facecolor=CARD, layout="constrained")
+    figure = Picture(figsize=(5.8, 3.3), facecolor=CARD, layout="constrained")
     axes = figure.subplots()
     axes.set_facecolor(CARD)
     for name, (year, height, parents) in TREE.items():

@@ -22,7 +22,7 @@ from nevf_bibliography import setup_bibliography  # noqa: E402
 from nevf_chapters import setup_chapters  # noqa: E402
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
-from nevf_html import fix_page, fix_search  # noqa: E402
+from nevf_html import fix_page  # noqa: E402
 from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
 
@@ -88,7 +88,6 @@ def _fix_pages(app, exception) -> None:
             )
             if fixed != text:
                 path.write_text(fixed, encoding="utf-8")
-        fix_search(Path(app.outdir))
 
 
 def _asset_text(asset) -> str:

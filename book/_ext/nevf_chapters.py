@@ -8,11 +8,16 @@ is. The page makes of it:
 - a prediction whose answer stands behind a click: what lies between the quotation that begins with
   **Predict** and the end of the paragraph that begins with **Check**;
 - folds that say what they hide: the code, a check (tag `check`), a solution (tag `hide-cell`).
+
+The search then shows what a page says, not its list of contents.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from docutils import nodes
+from nevf_html import fix_search
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
@@ -79,5 +84,11 @@ def _begins(node: nodes.Node, word: str) -> bool:
     return isinstance(node, nodes.strong) and node.astext().rstrip(".") == word
 
 
+def _finish(app, exception) -> None:
+    if exception is None and app.builder.format == "html":
+        fix_search(Path(app.outdir))
+
+
 def setup_chapters(app) -> None:
     app.add_transform(Chapters)
+    app.connect("build-finished", _finish)

@@ -10,7 +10,7 @@
   const OMEGAS = [5, 7, 10, 14, 20, 30, 42, 60];
 
   live.mount("sampling", (host) => {
-    const state = { step: 3, omega: 20, seed: 5, row: Math.floor(SHAPE[1] / 2) };
+    const state = { step: 4, omega: 30, seed: 5, row: Math.floor(SHAPE[1] / 2) };
     const truth = live.panel("The network", "One component of the velocity at every voxel");
     const seen = live.panel("Its lattice, upsampled", "The same, interpolated from the samples");
     const gap = live.panel("Difference", "The upsampled velocity less the network's");

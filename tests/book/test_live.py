@@ -287,7 +287,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(show, name, theme):
         ink = page.evaluate("getComputedStyle(document.querySelector('figure')).color")
         assert (ink == "rgb(36, 41, 47)") == (theme == "light")
         assert page.evaluate(
-            "[...document.querySelectorAll('canvas')].every(c => c.clientWidth > 120)"
+            "[...document.querySelectorAll('canvas')].every(c => c.clientWidth > 90)"
         )
 
 
