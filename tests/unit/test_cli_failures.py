@@ -171,7 +171,6 @@ def test_bad_transforms_and_points(tmp_path, files):
     (tmp_path / "q.csv").write_text("x,y,z\n1,2,3\n4,5,6\n")
     points = ["--fixed-points", tmp_path / "p.csv", "--moving-points", tmp_path / "q.csv"]
     assert "same landmarks" in refused(tmp_path, "evaluate", files["transform"], *points)
-    assert "two transforms" in refused(tmp_path, "compose", files["transform"], "-o", "x.nii.gz")
 
 
 def test_applying_to_what_does_not_fit(tmp_path, files):
