@@ -55,8 +55,8 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
     mm = np.diag([*[MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
     if not np.allclose(affine, header.get_best_affine(), atol=TOLERANCE):
         return affine
-    forms = {name: _form(header, name) for name in ("sform", "qform")}
-    forms = {name: form for name, form in forms.items() if form is not None}
+    forms = {kind: _form(header, kind) for kind in ("sform", "qform")}
+    forms = {kind: form for kind, form in forms.items() if form is not None}
     # of an axis of one voxel, forms and spacing may say what they like
     counts = np.array([*image.shape[:3], 1, 1][:3]) > 1
     chosen, how = _choose(forms, int(header["sform_code"]), _zooms(header), counts)
