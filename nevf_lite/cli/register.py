@@ -75,7 +75,7 @@ def register(
     init: Annotated[
         Path | None,
         _initial_option(
-            "--init", "WARP", "Start from this transform; whatever `nevf apply` takes."
+            "--init", "WARP", "Start from this transform, a result folder or an ITK field."
         ),
     ] = None,
     init_from: Annotated[

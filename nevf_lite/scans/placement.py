@@ -77,7 +77,7 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
 def _zooms(header) -> np.ndarray:
     """(3,): the spacing in the header; ITK takes 1 for an axis that has none."""
     zooms = np.asarray([*header.get_zooms()[:3], 1.0, 1.0][:3], dtype=np.float64)
-    return np.where(zooms > 0, zooms, 1.0)
+    return np.where(zooms != 0, abs(zooms), 1.0)
 
 
 def _form(header, name: str) -> np.ndarray | None:
