@@ -5,6 +5,7 @@ Heavy libraries such as torch are imported inside the commands, so that `nevf --
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from typing import Annotated
@@ -13,7 +14,7 @@ import typer
 
 from nevf_lite import __version__
 from nevf_lite.cli import apply, data, demo, evaluate, info, register, study, view
-from nevf_lite.cli.terminal import Command, RootGroup, debugging
+from nevf_lite.cli.terminal import Command, LogNotes, RootGroup, debugging
 
 __all__ = ["app", "main"]
 
@@ -46,6 +47,9 @@ def _root(
     if version:
         typer.echo(f"nevf {__version__}")
         raise typer.Exit()
+    log = logging.getLogger("nevf_lite")
+    if not any(isinstance(handler, LogNotes) for handler in log.handlers):
+        log.addHandler(LogNotes())
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 

@@ -27,21 +27,39 @@ spaces), in RAS mm, or in LPS under the header of ANTs, x,y,z,t; or Slicer's .fc
 .mrk.json, which say themselves what they are in.""",
     "invert": """Examples:
   nevf invert result -o fixed_to_moving.nii.gz
-  nevf invert result -o backwards.safetensors""",
+  nevf invert result -o backwards.safetensors
+  nevf invert flirt.mat -o backwards.txt --fixed reference.nii.gz --moving input.nii.gz""",
     "compose": """Examples:
   nevf compose scan_to_atlas atlas_to_mni -o scan_to_mni.nii.gz
 
 `nevf apply scan_to_mni.nii.gz` then has the effect of applying scan_to_atlas first and
-atlas_to_mni second, with one interpolation instead of two.""",
+atlas_to_mni second, with one interpolation instead of two.
+
+  nevf compose result -o for_ants.h5                        # a composite, for antsApplyTransforms
+  nevf compose result -o 0GenericAffine.mat                 # of `register --affine`: its affine
+  nevf compose from-T1w_to-MNI_xfm.h5 -o t1w_to_mni.nii.gz  # fMRIPrep's, as one field""",
 }
 
 Interpolation = StrEnum("Interpolation", ["linear", "cubic", "nearest"])
 LabelMode = StrEnum("LabelMode", ["nearest", "onehot"])
 
-TRANSFORM = "A result folder, a .safetensors file or an ITK displacement field (.nii.gz)."
-OUTPUT = "File to write: .nii.gz for an ITK displacement field, .safetensors for the transform."
+TRANSFORM = (
+    "A result folder, a .safetensors file, a displacement field (.nii.gz, .mha, .nrrd), or a "
+    "transform of ITK, ANTs (.h5, .mat, .txt, .tfm), FreeSurfer (.lta), FSL (.mat), AFNI (.1D)."
+)
+OUTPUT = (
+    "File to write: .safetensors for the transform, .nii.gz for an ITK displacement field, .h5 for "
+    "an ITK composite, .mat, .txt or .tfm for its affine part alone."
+)
 TransformArgument = Annotated[Path, typer.Argument(metavar="DIR", help=TRANSFORM)]
 OutputOption = Annotated[Path, option("-o --output", "FILE", OUTPUT)]
+FixedOption = Annotated[
+    Path | None, option("--fixed", "IMAGE", "Fixed image, for a file that does not say its grid.")
+]
+MovingOption = Annotated[
+    Path | None,
+    option("--moving", "IMAGE", "Moving image, for a file that does not say its grid."),
+]
 
 
 def apply(
@@ -102,7 +120,7 @@ def apply(
     from nevf_lite.cli.volumes import Volumes, apply_to_points, grid_of, image_warp, label_warp
     from nevf_lite.transforms.transform import Transform
 
-    loaded = Transform.load(transform)
+    loaded = Transform.load(transform, *_images(source, None if dicom else like, inverse))
     loaded = loaded.inverse if inverse else loaded
     space = point_space(lps, ras)
     if is_points(source, kind):
@@ -122,7 +140,12 @@ def apply(
     volumes.warp(warp, output, loaded.fixed if like is None else grid_of(like, dicom))
 
 
-def invert(transform: TransformArgument, output: OutputOption) -> None:
+def invert(
+    transform: TransformArgument,
+    output: OutputOption,
+    fixed: FixedOption = None,
+    moving: MovingOption = None,
+) -> None:
     """Write the inverse of a transform.
 
     The inverse maps from the fixed image's space to the moving image's. For a registration it is
@@ -133,29 +156,31 @@ def invert(transform: TransformArgument, output: OutputOption) -> None:
 
     from nevf_lite.transforms.transform import Transform
 
-    _save(Transform.load(transform).inverse, output)
+    Transform.load(transform, fixed, moving).inverse.save(output)
 
 
 def compose(
     transforms: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR", help=TRANSFORM + " Two or more."),
+        typer.Argument(metavar="DIR", help=TRANSFORM + " One is written in another format."),
     ],
     output: OutputOption,
+    fixed: FixedOption = None,
+    moving: MovingOption = None,
 ) -> None:
-    """Compose several transforms into one.
+    """Compose several transforms into one, or write one in another format.
 
     Give them in the order in which `nevf apply` would apply them: the fixed space of the first is
-    the moving space of the second.
+    the moving space of the second. --fixed belongs to the last, --moving to the first.
     """
-    if len(transforms) < 2:
-        raise ValueError("compose: wanted two transforms or more, got one")
     for path in transforms:
         checks.protect_result(output, path)
 
     from nevf_lite.transforms.transform import Transform
 
-    loaded = [Transform.load(path) for path in transforms]
+    images = [[None, None] for _ in transforms]
+    images[-1][0], images[0][1] = fixed, moving
+    loaded = [Transform.load(path, *pair) for path, pair in zip(transforms, images, strict=True)]
     for i in range(len(loaded) - 1):
         first, second = loaded[i : i + 2]
         if first.fixed != second.moving and first.moving == second.fixed:
@@ -167,14 +192,13 @@ def compose(
     composed = loaded.pop()
     while loaded:
         composed = composed.compose(loaded.pop())
-    _save(composed, output)
+    composed.save(output)
 
 
-def _save(transform, output: Path) -> None:
-    from nevf_lite.scans.files import suffix_of
-    from nevf_lite.scans.io import write_displacement
+def _images(source: Path, like: Path | None, inverse: bool) -> tuple[Path | None, Path | None]:
+    """The fixed and the moving image of `apply`, as far as the command names them."""
+    from nevf_lite.scans.readers import ITK_SUFFIXES, NIBABEL_SUFFIXES
 
-    if suffix_of(output, (".safetensors", ".nii", ".nii.gz"), "output") == ".safetensors":
-        transform.save(output)
-    else:
-        write_displacement(output, transform.displacement(), transform.fixed)
+    is_image = source.name.lower().endswith((*NIBABEL_SUFFIXES, *ITK_SUFFIXES))
+    moving = source if is_image else None
+    return (moving, like) if inverse else (like, moving)

@@ -41,7 +41,7 @@ def load_initial(
     from nevf_lite.transforms.transform import Transform
 
     if init is not None:
-        return Transform.load(init)
+        return Transform.load(init, *images)
     if init_from is not None:
         from nevf_lite.networks import load_network, predict
 

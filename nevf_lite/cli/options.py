@@ -74,7 +74,7 @@ Settings = Annotated[list[str] | None, _method("--set", "KEY=VALUE", SET_HELP)]
 AffineStart = Annotated[bool, _initial("--affine", None, "Compute an affine alignment first.")]
 Init = Annotated[
     Path | None,
-    _initial("--init", "WARP", "Start from this transform, a result folder or an ITK field."),
+    _initial("--init", "WARP", "Start from this transform; whatever `nevf apply` takes."),
 ]
 InitFrom = Annotated[
     Network | None,

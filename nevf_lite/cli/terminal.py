@@ -7,6 +7,7 @@ carries only the result. This module does not import torch, because `nevf --help
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shlex
@@ -143,6 +144,13 @@ def debugging() -> bool:
 def note(text: str) -> None:
     """Print one line on standard error."""
     typer.echo(f"nevf: {one_line(text)}", err=True)
+
+
+class LogNotes(logging.Handler):
+    """Prints what the package logs as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
 
 
 def show_json(document: Mapping) -> None:

@@ -92,7 +92,7 @@ class RegistrationProblem:
             init = _affine_start(fixed, moving, fixed_mask, moving_mask, config.seed)
             timings["affine"] = time.perf_counter() - started
         elif init is not None and not isinstance(init, Transform):
-            init = Transform.load(init)
+            init = Transform.load(init, fixed, moving)
         frame = Frame.build(fixed, moving, init, config, fixed_mask, moving_mask, device=device)
         add_channels(frame, fixed_channels, moving_channels, config, device)
         inputs = {name: None if t is None else t.to(device) for name, t in frame.tensors.items()}

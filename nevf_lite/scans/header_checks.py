@@ -61,14 +61,16 @@ def check_affine(affine: np.ndarray, name: str) -> None:
 def check_header(header, name: str, vectors: bool) -> None:
     """Refuse a nibabel header whose shape, type or spacing cannot be used.
 
-    vectors: False for one scalar image; True for a displacement field, (X, Y, Z, 1, 3).
+    vectors: False for one scalar image; True for a displacement field, (X, Y, Z, 1, 3) or, of a
+    slice, (X, Y, 1, 1, 2).
     Raises ValueError.
     """
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     if vectors:
-        if len(shape) != 5 or shape[3:] != (1, 3):
+        if len(shape) != 5 or (shape[3:] != (1, 3) and shape[2:] != (1, 1, 2)):
             raise ValueError(
-                f"{name}: shape {shape} is not an ITK displacement field; wanted (X, Y, Z, 1, 3)"
+                f"{name}: shape {shape} is not that of a displacement field; wanted (X, Y, Z, 1, "
+                "3) or, of a slice, (X, Y, 1, 1, 2)"
             )
         shape = shape[:3]
     check_layout(shape, dtype, name)

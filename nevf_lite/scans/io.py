@@ -17,8 +17,11 @@ import numpy as np
 from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine
 from nevf_lite.scans.itk import LPS, sheared, to_itk
-from nevf_lite.scans.readers import ITK_SUFFIXES, as_numpy, open_image, read_nibabel
+from nevf_lite.scans.readers import ITK_SUFFIXES, as_numpy, open_image, read_itk, read_nibabel
 from nevf_lite.scans.space import Grid
+from nevf_lite.scans.vectors import checked, for_itk, in_space, to_displacement
+
+FIELD_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def load_image(source, name: str = "image") -> nib.Nifti1Image:
@@ -137,7 +140,8 @@ def write_displacement(
     The file is 5-D, (X, Y, Z, 1, 3), with intent "vector" (1007) and components in LPS mm. The
     field of a 2-D grid is written twice, (X, Y, 2, 1, 3): ITK reads a single slice as a 2-D image
     with three components, which fits no transform and has no position across the slice.
-    ITK refuses grids with shear. Raises ValueError for another shape and for vectors that are not
+    ITK refuses grids with shear; then the field is resampled to the smallest grid at right angles
+    that covers the given one. Raises ValueError for another shape and for vectors that are not
     finite, OSError for a full disk.
     """
     path = Path(path)
@@ -149,9 +153,8 @@ def write_displacement(
         raise ValueError(f"displacement: wanted {(*grid.shape, 3)}, got {field.shape}")
     if not np.isfinite(field).all():
         raise ValueError("displacement: some vectors are NaN or infinite; nothing was written")
-    if field.ndim == 3:
-        field = np.stack([field, field], axis=2)
-    image = make_image(field[:, :, :, None] * LPS[:3].astype(np.float32), affine)
+    field, affine = for_itk(field, Grid(field.shape[:-1], affine))
+    image = make_image(field[:, :, :, None], affine)
     image.header.set_intent("vector")
     _write(path, image, compressed=suffix == ".nii.gz")
 
@@ -159,22 +162,26 @@ def write_displacement(
 def read_displacement(
     path: str | os.PathLike, name: str = "displacement"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read an ITK displacement field, .nii or .nii.gz, of this package or another tool.
+    """Read a displacement field of this package or another tool: .nii, .nii.gz, .mha, .nrrd.
 
     Returns the displacement (*shape, 3), float32, in RAS mm, and the (4, 4) affine of its grid; a
-    field of one slice, or of one slice written twice, is returned with two axes. Raises
-    FileNotFoundError or ValueError.
+    field of one slice, or of one slice written twice, is returned with two axes. `vectors.py` says
+    which fields are understood: displacements and positions, of ITK, Slicer, SPM and NiftyReg.
+    Raises FileNotFoundError or ValueError.
     """
     path = existing_file(path, name)
     name = f"{name} ({path})"
-    suffix_of(path, (".nii", ".nii.gz"), name)
-    field, affine = read_nibabel(path, name, vectors=True)
-    field = np.asarray(field, dtype=np.float32)[:, :, :, 0]
-    if not np.isfinite(field).all():
-        raise ValueError(f"{name}: some vectors are NaN or infinite; write the field again")
-    field = field * LPS[:3].astype(np.float32)
-    check_affine(affine, name)
-    is_2d = field.shape[2] <= 2 and (field[:, :, 0] == field[:, :, -1]).all()
+    if suffix_of(path, FIELD_SUFFIXES, name) in ITK_SUFFIXES:
+        field, affine = read_itk(path, name, vectors=True)
+        check_affine(affine, name)
+        field = in_space(field) * LPS[:3].astype(np.float32)
+        field = checked(field, Grid(field.shape[:-1], affine), name)
+    else:
+        field, affine, header = read_nibabel(path, name, vectors=True)
+        check_affine(affine, name)
+        field = to_displacement(field[:, :, :, 0], affine, header, name)
+    is_flat = field.ndim == 4 and field.shape[2] <= 2
+    is_2d = is_flat and (field[:, :, 0] == field[:, :, -1]).all()
     return (field[:, :, 0] if is_2d else field), affine
 
 

@@ -13,14 +13,16 @@ import numpy as np
 LPS = np.array([-1.0, -1.0, 1.0, 1.0])
 
 
-def to_itk(data: np.ndarray, affine: np.ndarray):
+def to_itk(data: np.ndarray, affine: np.ndarray, vectors: bool = False):
     """A SimpleITK image (3-D; two axes become one slice) of an array on an affine in RAS mm.
 
+    vectors: the last axis of data holds the components, in the file's own LPS.
     Raises ValueError for an affine with shear, which ITK cannot hold.
     """
     import SimpleITK as sitk
 
     data = data[..., None] if data.ndim == 2 else data
+    axes = [2, 1, 0, 3] if vectors else [2, 1, 0]
     lps = np.diag(LPS) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     direction = lps[:3, :3] / spacing
@@ -28,7 +30,7 @@ def to_itk(data: np.ndarray, affine: np.ndarray):
         raise ValueError(
             "affine: the axes are not at right angles, which ITK cannot hold; resample the image"
         )
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(axes)), isVector=vectors)
     image.SetSpacing(spacing.tolist())
     image.SetDirection(direction.ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
@@ -36,14 +38,19 @@ def to_itk(data: np.ndarray, affine: np.ndarray):
 
 
 def from_itk(image) -> tuple[np.ndarray, np.ndarray]:
-    """The array (*shape) of a scalar SimpleITK image, 2-D or 3-D, and its affine in RAS mm."""
+    """The array (*shape) of a SimpleITK image, 2-D or 3-D, and its affine in RAS mm.
+
+    Of an image of vectors the array is (*shape, components), in LPS.
+    """
     import SimpleITK as sitk
 
     ndim = image.GetDimension()
     affine = np.eye(4)
     affine[:ndim, :ndim] = np.reshape(image.GetDirection(), (ndim, ndim)) * image.GetSpacing()
     affine[:ndim, 3] = image.GetOrigin()
-    return sitk.GetArrayFromImage(image).T, np.diag(LPS) @ affine
+    data = sitk.GetArrayFromImage(image)
+    data = data.transpose([*range(ndim)[::-1], *range(ndim, data.ndim)])
+    return data, np.diag(LPS) @ affine
 
 
 def sheared(affine: np.ndarray) -> bool:

@@ -14,20 +14,21 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import SpatialHeader, SpatialImage
 
 from nevf_lite.scans.analyze import PAIR_SUFFIXES, load_pair
 from nevf_lite.scans.files import existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine, check_header, check_layout
 from nevf_lite.scans.itk import from_itk
+from nevf_lite.scans.placement import affine_of
+from nevf_lite.scans.space import Grid
+from nevf_lite.scans.vectors import check_intent
 
 NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 #: Deflate stores at best 258 bytes in two bits.
 MAX_COMPRESSION_RATIO = 1032
-#: Millimetres per unit, by the code in xyzt_units of NIfTI; any other code is read as mm.
-MM_PER_UNIT = {1: 1e3, 3: 1e-3}
 
 
 def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
@@ -42,7 +43,7 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
         if suffix in PAIR_SUFFIXES:
             return open_image(load_pair(path, name), name)
         if suffix in NIBABEL_SUFFIXES:
-            data, affine = read_nibabel(path, name)
+            data, affine, _ = read_nibabel(path, name)
         else:
             data, affine = read_itk(path, name)
     elif isinstance(source, SpatialImage):
@@ -52,7 +53,7 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
                 data = np.asanyarray(source.dataobj)
         except Exception as error:  # a lazy image reads its file at this point
             raise _read_error(error, name) from error
-        affine = np.eye(4) if source.affine is None else source.affine
+        affine = affine_of(source, name)
     elif hasattr(source, "shape") and hasattr(source, "dtype"):
         data, affine = as_numpy(source), np.eye(4)
         check_layout(data.shape, data.dtype, name)
@@ -85,11 +86,36 @@ def as_numpy(data) -> np.ndarray:
     return np.asarray(data)
 
 
-def read_nibabel(path: Path, name: str, vectors: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Read a NIfTI or MGH file, compressed or not: its data and its affine in RAS mm, unchecked.
+def open_grid(source, name: str) -> Grid:
+    """The grid of an image of one volume or several, by its header.
 
-    vectors: False for one scalar image; True for a displacement field, (X, Y, Z, 1, 3).
-    Raises ValueError.
+    source: a Grid, a nibabel image, or the path of an image that `load_image` reads. Axes of length
+    1 are dropped as there. Raises FileNotFoundError or ValueError.
+    """
+    if isinstance(source, Grid):
+        return source
+    if not isinstance(source, SpatialImage) and Path(source).name.lower().endswith(ITK_SUFFIXES):
+        data, affine, _ = open_image(source, name)
+        return Grid(data.shape, affine)
+    try:
+        if not isinstance(source, SpatialImage):
+            path = existing_file(source, name)
+            name = f"{name} ({path})"
+            source = nib.load(path)
+        blank = np.broadcast_to(np.uint8(0), source.shape[:3])
+        data, affine, _ = open_image(nib.Nifti1Image(blank, affine_of(source, name)), name)
+        return Grid(data.shape, affine)
+    except Exception as error:
+        raise _read_error(error, name) from error
+
+
+def read_nibabel(
+    path: Path, name: str, vectors: bool = False
+) -> tuple[np.ndarray, np.ndarray, SpatialHeader]:
+    """Read a NIfTI or MGH file, compressed or not: its data, its affine in RAS mm, its header.
+
+    vectors: False for one scalar image; True for a displacement field, see `check_header`. Values
+    and affine are not checked. Raises ValueError.
     """
     try:
         with _open_decompressed(path) as stream, nib.imageglobals.LoggingOutputSuppressor():
@@ -97,6 +123,8 @@ def read_nibabel(path: Path, name: str, vectors: bool = False) -> tuple[np.ndarr
             image_class, header_size = _image_class(path, start, name)
             header = image_class.header_class(start[:header_size], check=False)
             check_header(header, name, vectors)
+            if vectors:
+                check_intent(header, name)
             expected_size = header.get_data_offset() + int(
                 np.prod(header.get_data_shape(), dtype=object) * header.get_data_dtype().itemsize
             )
@@ -109,16 +137,16 @@ def read_nibabel(path: Path, name: str, vectors: bool = False) -> tuple[np.ndarr
             with np.errstate(all="ignore"):  # the caller checks the values for overflow
                 image = image_class.from_bytes(raw)
                 data = np.asanyarray(image.dataobj)
-                scale = MM_PER_UNIT.get(int(image.header.get("xyzt_units", 0)) & 7, 1.0)
-                return data, np.diag([scale, scale, scale, 1.0]) @ image.affine
+                return data, affine_of(image, name), header
     except Exception as error:
         raise _read_error(error, name) from error
 
 
-def read_itk(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a scalar NRRD or MetaImage file: its data and its affine in RAS mm, unchecked.
+def read_itk(path: Path, name: str, vectors: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Read an NRRD or MetaImage file: its data and its affine in RAS mm, unchecked.
 
-    Raises ValueError.
+    vectors: False for one scalar image, (*shape); True for a displacement field, which gives
+    (*shape, ndim) in LPS mm. Raises ValueError.
     """
     import SimpleITK as sitk
 
@@ -126,15 +154,21 @@ def read_itk(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        if reader.GetNumberOfComponents() != 1:
+        components = reader.GetNumberOfComponents()
+        if not vectors and components != 1:
             raise ValueError(f"{name}: a colour or vector image; wanted one number a voxel")
+        if vectors and (components != reader.GetDimension() or components > 3):
+            raise ValueError(
+                f"{name}: {reader.GetDimension()} axes with {components} numbers a voxel are not a "
+                "displacement field; wanted a vector with one component for each axis"
+            )
         pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
         size = reader.GetSize()
         check_layout(size, np.dtype("complex64" if "complex" in pixel_type else "float32"), name)
         # .nhdr and .mhd files hold no data, so their length sets no limit
         if path.suffix.lower() in (".nrrd", ".mha"):
             max_voxels = path.stat().st_size * MAX_COMPRESSION_RATIO
-            if np.prod(size, dtype=float) > max_voxels:
+            if components * np.prod(size, dtype=float) > max_voxels:
                 raise ValueError(
                     f"{name}: the file is truncated or its header is wrong: it promises "
                     f"{np.prod(size, dtype=object)} voxels in {path.stat().st_size} bytes"

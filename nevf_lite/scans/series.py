@@ -16,7 +16,7 @@ import numpy as np
 from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_layout
 from nevf_lite.scans.io import make_image
-from nevf_lite.scans.readers import MM_PER_UNIT
+from nevf_lite.scans.placement import affine_of
 from nevf_lite.scans.space import Grid
 
 SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".img", ".hdr")
@@ -64,7 +64,7 @@ class Series:
 
     def __iter__(self) -> Iterator[nib.Nifti1Image]:
         """One volume after the other. Raises ValueError where the file ends too early."""
-        affine = _millimetres(self.image)
+        affine = affine_of(self.image, self.name)
         for index in range(len(self)):
             try:
                 with np.errstate(all="ignore"):
@@ -111,13 +111,6 @@ def writer(path: str | os.PathLike, grid: Grid, dtype: type, like: Series) -> It
         yield write
         if written != len(like):
             raise ValueError(f"series: wanted {len(like)} volumes, got {written}")
-
-
-def _millimetres(image: nib.spatialimages.SpatialImage) -> np.ndarray:
-    """The affine of an image in mm, whichever unit its header states."""
-    units = image.header["xyzt_units"] if "xyzt_units" in image.header else 0
-    scale = MM_PER_UNIT.get(int(units) & 7, 1.0)
-    return np.diag([scale, scale, scale, 1.0]) @ image.affine
 
 
 def _time_unit(header) -> str:

@@ -125,12 +125,55 @@ class Grid:
             shape[int(target)] = self.shape[axis]
         return Grid(tuple(shape), affine), reorientation
 
+    def at_right_angles(self) -> Grid:
+        """The smallest grid at right angles, of this spacing, that covers a grid with shear."""
+        axes = self.affine.copy()
+        axes[:3, :3] = right_angled(self.affine)
+        corners = self.to_world(box_corners(self.shape))
+        corners = Grid(self.shape, axes).to_voxels(corners)
+        low = np.floor(corners.min(axis=0) + 1e-6)
+        shape = np.ceil(corners.max(axis=0) - low - 1e-6).astype(int) + 1
+        axes[:3, 3] += axes[:3, : self.ndim] @ low
+        return Grid(tuple(shape), axes)
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Grid)
             and self.shape == other.shape
             and np.allclose(self.affine, other.affine, atol=1e-5)
         )
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownGrid:
+    """The grid of an image that a transform file says nothing of. To use it is a ValueError.
+
+    file: the path. role: "fixed" or "moving".
+    """
+
+    file: str
+    role: str
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):  # questions of copy and pickle, not of a caller
+            raise AttributeError(name)
+        raise ValueError(
+            f"transform: {self.file} does not say the grid of its {self.role} image; name an image "
+            f"with that grid (--like of apply, --{self.role} of invert and compose)"
+        )
+
+
+def box_corners(shape: tuple[int, ...]) -> np.ndarray:
+    """(2**ndim, ndim): the voxel indices of the corners of a grid."""
+    last = np.subtract(shape, 1)
+    return np.array([*np.ndindex(*[2] * len(shape))]) * last
+
+
+def right_angled(affine: np.ndarray) -> np.ndarray:
+    """(3, 3): the axes at right angles that are nearest to those of an affine, with its spacing."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(affine[:3, :3] / spacing)
+    return left @ right * spacing
 
 
 def check_spacing(spacing: float | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,18 @@ def world_slabs(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
     """The grid in slabs along its first axis: (slice, (rows, ..., 3) world positions in mm)."""
     for rows, axes in _slabs(grid):
         yield rows, grid.to_world(np.stack(np.broadcast_arrays(*axes), axis=-1))
+
+
+def displacement_of(mapping: Callable[[np.ndarray], np.ndarray], grid: Grid) -> np.ndarray:
+    """mapping(p) - p at each voxel of a grid: (*shape, 3) float32, RAS mm.
+
+    mapping: (N, 3) RAS mm to (N, 3) RAS mm.
+    """
+    out = np.empty((*grid.shape, 3), np.float32)
+    for rows, points in world_slabs(grid):
+        flat = points.reshape(-1, 3)
+        out[rows] = (mapping(flat) - flat).reshape(points.shape)
+    return out
 
 
 def affine_positions(matrix: np.ndarray, grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:

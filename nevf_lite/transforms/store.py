@@ -1,6 +1,7 @@
-"""Transforms on disk: one `.safetensors` file of arrays, with the chain as JSON in its header.
+"""Transforms on disk: the ending of a file says its format.
 
-Safetensors holds plain arrays. Unlike a pickle it cannot run code when it is opened.
+Our own, `.safetensors`, holds everything: arrays, with the chain as JSON in its header. Unlike a
+pickle it cannot run code when it is opened. `foreign.py` reads files of other programs.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from safetensors.torch import save
 
 from nevf_lite.continuous import TimeSirenField
 from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
-from nevf_lite.scans.files import atomic, existing_file
-from nevf_lite.scans.io import read_displacement
+from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component, DisplacementField, VelocityFlow
+from nevf_lite.transforms.foreign import FOREIGN_SUFFIXES, read_foreign
 
 FORMAT = "nevf-transform-1"
 FILE_NAME = "velocity.safetensors"
@@ -43,11 +44,13 @@ def save_chain(
         temporary.write_bytes(save(tensors, metadata=metadata))
 
 
-def load_chain(path: str | os.PathLike) -> tuple[tuple[Component, ...], Grid, Grid]:
-    """Read a chain from a result folder, a `.safetensors` file or an ITK displacement field.
+def load_chain(
+    path: str | os.PathLike, fixed=None, moving=None
+) -> tuple[tuple[Component, ...], Grid, Grid]:
+    """Read a chain from a result folder, a `.safetensors` file or a file of another program.
 
-    Returns the components, the fixed grid and the moving grid. A displacement field does not record
-    its moving image, so its own grid is taken for both.
+    fixed, moving: see `foreign.read_foreign`; our own files know their grids. Returns the
+    components, the fixed grid and the moving grid.
     Raises FileNotFoundError, or ValueError naming the file and what is wrong with it.
     """
     path = Path(path).expanduser()
@@ -59,10 +62,8 @@ def load_chain(path: str | os.PathLike) -> tuple[tuple[Component, ...], Grid, Gr
             )
         path = path / FILE_NAME
     path = existing_file(path, "transform")
-    if path.suffix != ".safetensors":
-        displacement, affine = read_displacement(path)
-        grid = Grid(displacement.shape[:-1], affine)
-        return (DisplacementField.from_mm(displacement, grid),), grid, grid
+    if suffix_of(path, (".safetensors", *FOREIGN_SUFFIXES), "transform") != ".safetensors":
+        return read_foreign(path, fixed, moving)
     try:
         with safe_open(path, "pt") as file:
             chain = json.loads((file.metadata() or {}).get("transform", "{}"))

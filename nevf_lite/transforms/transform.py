@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
-from nevf_lite.scans.io import load_labels, load_map, make_image
+from nevf_lite.scans.files import suffix_of
+from nevf_lite.scans.io import load_labels, load_map, make_image, write_displacement
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component
 from nevf_lite.transforms.gaps import pull_back_with_gaps
+from nevf_lite.transforms.itk_files import AFFINE_SUFFIXES, write_affine, write_itk_composite
 from nevf_lite.transforms.resample import (
     affine_positions,
+    displacement_of,
     nearest_label,
     onehot_label,
     overlap,
@@ -27,6 +31,9 @@ from nevf_lite.transforms.resample import (
     world_slabs,
 )
 from nevf_lite.transforms.store import load_chain, save_chain
+
+#: The files that `Transform.save` writes.
+SAVED_SUFFIXES = (".safetensors", ".nii", ".nii.gz", ".h5", *AFFINE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,14 @@ class Transform:
         """T(p) - p at each voxel of a grid (the fixed one): (*shape, 3) float32, RAS mm."""
         if like is None or like == self.fixed:
             return self._fixed_displacement
-        return self._displacement_on(like)
+        return displacement_of(self.points_to_moving, like)
 
     @cached_property
     def _fixed_displacement(self) -> np.ndarray:
         """On the fixed grid; computed once, because every warp onto that grid uses it."""
-        displacement = self._displacement_on(self.fixed)
+        displacement = displacement_of(self.points_to_moving, self.fixed)
         displacement.flags.writeable = False
         return displacement
-
-    def _displacement_on(self, grid: Grid) -> np.ndarray:
-        out = np.empty((*grid.shape, 3), np.float32)
-        for rows, points in world_slabs(grid):
-            flat = points.reshape(-1, 3)
-            out[rows] = (self.points_to_moving(flat) - flat).reshape(points.shape)
-        return out
 
     def voxel_displacement(self, like: Grid | None = None) -> torch.Tensor:
         """`displacement` as a tensor in voxels of the grid, (1, ndim, *shape)."""
@@ -119,11 +119,10 @@ class Transform:
             )
         image = load_map(moving, "image")
         source, target = Grid.of(image), self._target(like)
-        smooth = "nearest" if interpolation == "nearest" else "linear"
         volume = pull_back_with_gaps(
             np.asarray(image.dataobj),
-            lambda volume: self.pull_back(volume, source, target, interpolation),
-            lambda share: self.pull_back(share, source, target, smooth),
+            lambda data, kind: self.pull_back(data, source, target, kind),
+            interpolation,
             fill,
         )
         return make_image(volume, target.affine)
@@ -208,16 +207,35 @@ class Transform:
         return shift[:, -1].astype(int) if close.all() else None
 
     def save(self, path) -> None:
-        """Write everything to one `.safetensors` file; `Transform.load` is its inverse."""
-        save_chain(path, self.components, self.fixed, self.moving)
+        """Write the transform to a file, in the format that its ending says.
+
+        .safetensors: all of it; `Transform.load` is the inverse. .h5: a composite of ITK, each part
+        as an affine or as the displacement on its grid. .nii, .nii.gz: the displacement on the
+        fixed grid, see `scans.io.write_displacement`. .mat, .txt, .tfm: the affine part alone, for
+        ITK and ANTs. Raises ValueError for another ending, or where there is no affine part.
+        """
+        suffix = suffix_of(Path(path), SAVED_SUFFIXES, "output")
+        if suffix == ".safetensors":
+            save_chain(path, self.components, self.fixed, self.moving)
+        elif suffix == ".h5":
+            write_itk_composite(path, self.components)
+        elif suffix in AFFINE_SUFFIXES:
+            write_affine(path, self.components)
+        else:
+            write_displacement(path, self.displacement(), self.fixed)
 
     @classmethod
-    def load(cls, path) -> Transform:
-        """Read what `save` wrote, or the result folder of a registration.
+    def load(cls, path, fixed=None, moving=None) -> Transform:
+        """Read what `save` wrote, the result folder of a registration, or another program's file.
 
+        Other programs': affines and composites of ITK and ANTs (.mat, .txt, .tfm, .h5),
+        displacement fields (.nii, .nii.gz, .mha, .nrrd), and with NiTransforms FreeSurfer's .lta,
+        FSL's .mat and AFNI's .1D. fixed, moving: the two images (Grid, nibabel image or path) of a
+        file that does not say their grids; FSL's and AFNI's need them. Without them the points of
+        an affine can be mapped, but no image warped.
         Raises FileNotFoundError or ValueError with one line that says what is wrong with it.
         """
-        return cls(*load_chain(path))
+        return cls(*load_chain(path, fixed, moving))
 
 
 def _checked_points(points: np.ndarray) -> np.ndarray:
