@@ -86,6 +86,7 @@ class RegistrationProblem:
         frame = Frame.build(fixed, moving, init, config, fixed_mask, moving_mask, device=device)
         inputs = {name: None if t is None else t.to(device) for name, t in frame.tensors.items()}
         inputs["field"] = None if resume is None else _resumed_field(resume, frame).to(device)
+        inputs["coverage"] = frame.coverage
         config = replace(config, spacing=frame.spacing)
         timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
         initial, notes = (*frame.composed, *frame.resampled), list(frame.notes)
