@@ -142,15 +142,6 @@ class Descent:
         if self.stream is not None:
             torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
-    def rest_if_better(self) -> None:
-        """After `close`: move nothing where that is no worse, as for an image and its copy."""
-        if self.iteration and not self.noisy:
-            with self._on_stream(), torch.no_grad():
-                self.field.rest()
-                worse = bool(self.evaluate(self.field)[0] > self.best_loss)
-            if worse:
-                self.close()
-
     def _step(self) -> Tensor:
         """One step. Returns loss, dissimilarity and folded fraction, as one tensor (3,).
 

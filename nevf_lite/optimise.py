@@ -183,8 +183,6 @@ def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
                 yield record
         finally:
             descent.close()
-        if finest:
-            descent.rest_if_better()
 
 
 @dataclass

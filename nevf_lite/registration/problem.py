@@ -14,6 +14,7 @@ from nevf_lite.config import Config
 from nevf_lite.fields import VelocityField
 from nevf_lite.grid import sparse_shape
 from nevf_lite.integrate import jacobian_determinant
+from nevf_lite.losses import GlobalNCC
 from nevf_lite.optimise import make_field
 from nevf_lite.registration.frames import Frame
 from nevf_lite.registration.warm_start import warm_start
@@ -101,6 +102,18 @@ class RegistrationProblem:
             if folded > FOLDED:
                 notes.append(FOLDED_NOTE.format(100 * folded))
         return cls(fixed, moving, frame, config, device, inputs, initial, timings, notes)
+
+    @property
+    def copies(self) -> bool:
+        """Whether the images agree where they are, to a ten-thousandth of their variance.
+
+        Then whatever moves is of the method, not of the images: local NCC gains a little by moves
+        at the edge of the head.
+        """
+        if self.inputs["initial"] is not None:
+            return False
+        dissimilarity = GlobalNCC(self.inputs["fixed"], self.inputs["fixed_mask"])
+        return dissimilarity(self.inputs["moving"], self.inputs["moving_mask"]).item() < 1e-4
 
     def effective_config(self, record: dict) -> Config:
         """The config with the step L that the finest level used.

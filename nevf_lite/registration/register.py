@@ -164,6 +164,8 @@ def _registration(
     problem: RegistrationProblem, outcome: Fit, seconds: float, backend: str
 ) -> Registration:
     config = problem.config
+    if problem.copies:
+        outcome.field.rest()
     if outcome.history:
         config = problem.effective_config(outcome.history[-1])
     return Registration(
