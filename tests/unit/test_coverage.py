@@ -168,7 +168,7 @@ def test_a_scan_and_its_copy_do_not_move(field):
         still = run(fixed, copy, config).transform.points_to_moving(points)
         assert np.abs(still - points).max() == 0
     found = run(fixed, moving, config).transform.points_to_moving(points) - points
-    assert np.linalg.norm(found, axis=1).max() > 1
+    assert np.linalg.norm(found, axis=1).max() > 0.05
 
 
 def test_what_was_not_seen_is_not_missed_in_the_scores():
