@@ -57,7 +57,8 @@ def add_channels(
     """Resample further channels onto the lattice of a frame, and add them to its tensors, in place.
 
     fixed, moving: the channels after the first, in the space of the first, on any grids. Where a
-    channel ends inside the head, what lies beyond does not count. Raises MemoryError where all channels would not fit.
+    channel ends inside the head, what lies beyond does not count. Raises MemoryError where not all
+    channels would fit.
     """
     if not fixed:
         return
