@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel as nib
 
 from nevf_lite.scans.files import existing_file
-from nevf_lite.scans.header_checks import check_header
 
 PAIR_SUFFIXES = (".img", ".hdr")
 
@@ -22,11 +21,9 @@ def load_pair(path: Path, name: str) -> nib.spatialimages.SpatialImage:
         existing_file(path.with_suffix(suffix), name)
     try:
         with nib.imageglobals.LoggingOutputSuppressor():
-            image = nib.load(path)
+            return nib.load(path)
     except Exception as error:
         raise ValueError(f"{name}: this is neither a NIfTI nor an Analyze pair") from error
-    check_header(image.header, name, vectors=False)
-    return image
 
 
 def lacks_orientation(path: Path) -> bool:

@@ -34,9 +34,9 @@ class Series:
 
     @classmethod
     def open(cls, path: str | os.PathLike, name: str = "image") -> Series | None:
-        """The series in a file; None where the file holds one volume or is of another format.
+        """The series in a file; None where it holds one volume, or no volume that can be read.
 
-        Raises ValueError for a header that is no image's, and for more than four axes.
+        Raises FileNotFoundError, and ValueError for more than four axes.
         """
         path = Path(path).expanduser()
         if not path.name.lower().endswith(SUFFIXES):
@@ -47,8 +47,8 @@ class Series:
             with nib.imageglobals.LoggingOutputSuppressor():
                 # one pass over a compressed file: each volume is read where the last one ended
                 image = nib.load(path, keep_file_open=True)
-        except Exception as error:
-            raise ValueError(f"{name}: this is not an image, whatever its name says") from error
+        except Exception:  # the reader of single volumes says what is wrong with it
+            return None
         shape = image.shape
         if len(shape) < 4 or max(shape[3:]) <= 1:
             return None
@@ -71,8 +71,8 @@ class Series:
                     data = np.asanyarray(self.image.dataobj[..., index])
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 raise ValueError(
-                    f"{self.name}: it ends in volume {index} of {len(self)} or is damaged; copy or "
-                    "download it again"
+                    f"{self.name}: it is truncated or damaged, read up to volume {index} of "
+                    f"{len(self)}; copy or download it again"
                 ) from error
             yield make_image(data, affine)
 
