@@ -14,8 +14,8 @@ from nevf_lite.scans.header_checks import check_affine, check_layout
 from nevf_lite.scans.io import make_image
 from nevf_lite.scans.itk import LPS, from_itk
 
-#: Tags of DICOM: ImagePositionPatient, SeriesDescription.
-POSITION, DESCRIPTION = "0020|0032", "0008|103e"
+#: Tags of DICOM: ImagePositionPatient, SeriesDescription, ImageType.
+POSITION, DESCRIPTION, TYPE = "0020|0032", "0008|103e", "0008|0008"
 #: Largest deviation of the slices from equal steps, as a share of a step.
 UNEVEN = 0.02
 
@@ -99,9 +99,11 @@ def _read(files: tuple[str, ...], name: str) -> nib.Nifti1Image:
         raise ValueError(f"{name}: the series cannot be read ({reason})") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(f"{name}: a colour image; convert it to one grey channel first")
+    if reader.HasMetaDataKey(0, TYPE) and "MOSAIC" in reader.GetMetaData(0, TYPE):
+        raise ValueError(f"{name}: a mosaic of slices (Siemens); convert it with dcm2niix first")
+    if image.GetDimension() == 4:  # one file that holds all frames, and the axis of the series
+        image = image[:, :, :, 0]
     data, affine = from_itk(image)
-    if data.ndim == 4:  # one file that holds several frames, and the axis of the series
-        data = data[..., 0]
     check_layout(data.shape, data.dtype, name)
     if len(files) > 1 and all(reader.HasMetaDataKey(i, POSITION) for i in range(len(files))):
         texts = [reader.GetMetaData(i, POSITION) for i in range(len(files))]

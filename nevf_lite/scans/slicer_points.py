@@ -89,7 +89,7 @@ def read_fcsv(path: Path, name: str) -> Fiducials:
     rows = list(csv.reader(line for line in lines if line.strip() and not line.startswith("#")))
     if not rows:
         raise ValueError(f"{name}: {path} holds no points")
-    cells = ([row[column : column + 1] for column in columns] for row in rows)
+    cells = ([row[c] if c < len(row) else "" for c in columns] for row in rows)
     points = [_position(cell, i, path, name) for i, cell in enumerate(cells)]
     label = names.index("label") if "label" in names else None
     return Fiducials(np.array(points), SPACES[word], comments, rows, columns, label)
@@ -156,10 +156,10 @@ def _defined(markup: dict) -> list[dict]:
 
 
 def _position(cells: list, row: int, path: Path, name: str) -> list[float]:
-    """Three finite numbers; each cell is a number, or a list of the one text."""
+    """Three finite numbers. Raises ValueError that names the point."""
     try:
-        values = [float(cell[0] if isinstance(cell, list) else cell) for cell in cells]
-    except (ValueError, IndexError, TypeError):
+        values = [float(cell) for cell in cells]
+    except (ValueError, TypeError):
         values = []
     if len(values) != 3 or not np.isfinite(values).all():
         raise ValueError(f"{name}: {path}, point {row + 1}: wanted three numbers in millimetres")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -73,6 +75,18 @@ def test_two_series_in_a_folder(tmp_path, capfd):
         read_series(tmp_path / "s")
     np.testing.assert_array_equal(read_series(tmp_path / "s" / "T200.dcm").dataobj, DATA)
     assert capfd.readouterr().err == ""  # no words of ITK
+
+
+def test_files_of_real_scanners(tmp_path):
+    """A whole head in one enhanced file (Philips) is read, a mosaic of Siemens is refused."""
+    folder = Path(nib.__file__).parent / "nicom" / "tests" / "data"
+    path = tmp_path / "mprage.dcm"
+    path.write_bytes(gzip.decompress((folder / "philips_mprage.dcm.gz").read_bytes()))
+    image = read_series(path)
+    assert image.shape == (256, 256, 176) and nib.aff2axcodes(image.affine) == ("P", "I", "R")
+    np.testing.assert_allclose(image.header.get_zooms(), 1, atol=1e-3)
+    with pytest.raises(ValueError, match="mosaic.*dcm2niix"):
+        read_series(folder / "1.dcm")
 
 
 def test_refusals(tmp_path, capfd):
