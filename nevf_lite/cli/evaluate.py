@@ -69,7 +69,7 @@ def evaluate(
     from nevf_lite.scores.evaluation import score_deformation
     from nevf_lite.transforms.transform import Transform
 
-    loaded = None if transform is None else Transform.load(transform)
+    loaded = None if transform is None else Transform.load(transform, fixed_labels, moving_labels)
     document: dict = {"metrics": {}}
     if with_labels:
         scores = _label_scores(loaded, fixed_labels, moving_labels, labels, names)

@@ -169,7 +169,7 @@ def test_each_linear_transform_of_itk(tmp_path, ndim, ending):
 
 @pytest.mark.parametrize("ending", [".h5", ".txt", ".tfm"])
 def test_composites_of_simpleitk(case, ending):
-    """Shift, field, rigid in a row, in the order of ITK; the grid of a field in the middle is none."""
+    """Shift, field, rigid in a row, in the order of ITK; a field in the middle says no grid."""
     ndim = case.fixed.ndim
     kinds = kinds_of_linear(3)
     case.transform.save(case.file("field.h5"))
