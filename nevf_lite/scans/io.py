@@ -153,7 +153,7 @@ def write_displacement(
     """
     path = Path(path)
     suffix = suffix_of(path, (".nii", ".nii.gz"), "output")
-    field, affine = as_numpy(displacement).astype(np.float32), _affine_of(grid)
+    field, affine = as_numpy(displacement).astype(np.float32, copy=False), _affine_of(grid)
     if field.ndim not in (3, 4) or field.shape[-1] != 3:
         raise ValueError(f"displacement: wanted (X, Y, 3) or (X, Y, Z, 3), got {field.shape}")
     if isinstance(grid, Grid) and field.shape[:-1] != grid.shape:
@@ -199,7 +199,7 @@ def _storable(data) -> np.ndarray:
         raise ValueError(f"data: wanted two or three axes, got the shape {data.shape}")
     if data.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            stored = data.astype(np.float32)
+            stored = data.astype(np.float32, copy=False)
         if (np.isinf(stored) & np.isfinite(data)).any():
             raise ValueError("data: values reach beyond float32 (3.4e38); rescale them")
         return stored
@@ -231,15 +231,27 @@ def make_image(data: np.ndarray, affine: np.ndarray, code: int = 1) -> nib.Nifti
 
 
 def _write(path: Path, image, compressed: bool) -> None:
-    """Write a nibabel image; the same image always gives the same bytes.
+    """Write a nibabel image slab by slab; the same image always gives the same bytes.
 
     nibabel's own save leaves its file open when a disk is full, and Windows cannot remove an open
-    file.
+    file; and it copies the whole image.
     """
-    raw = image.to_bytes()
     with atomic(path) as temporary, temporary.open("wb") as stream:
         if not compressed:
-            stream.write(raw)
+            _write_slabs(image, stream)
             return
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as compressor:
-            compressor.write(raw)
+            _write_slabs(image, compressor)
+
+
+def _write_slabs(image, stream) -> None:
+    if isinstance(image, nib.MGHImage):
+        stream.write(image.to_bytes())
+        return
+    header = image.header.copy()
+    header.set_slope_inter(1, 0)
+    header.write_to(stream)
+    # the first axis changes fastest in the file: sections across the last axes follow each other
+    sections = np.asarray(image.dataobj).T
+    for index in np.ndindex(sections.shape[:-2]):
+        stream.write(np.ascontiguousarray(sections[index]).tobytes())

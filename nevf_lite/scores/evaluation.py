@@ -11,7 +11,7 @@ import numpy as np
 from nevf_lite.scans.io import load_labels, make_image
 from nevf_lite.scans.space import Grid
 from nevf_lite.scores import metrics
-from nevf_lite.scores.deformation import folds
+from nevf_lite.scores.deformation import folds_of
 from nevf_lite.transforms.transform import Transform
 
 
@@ -134,10 +134,11 @@ def score_deformation(transform: Transform, mask: np.ndarray | None = None) -> d
     simplices, ndv_percent the non-diffeomorphic volume), and the mean and maximum of inverse
     consistency in millimetres.
     """
-    folding = folds(transform.voxel_displacement())
-    mask = np.ones(transform.fixed.shape, bool) if mask is None else mask
-    stride = max(1, mask.sum() // 200_000)  # leaves fewer than 400 000 points
-    points = transform.fixed.to_world(np.argwhere(mask)[::stride])
+    folding, shape = folds_of(transform), transform.fixed.shape
+    count = int(np.prod(shape) if mask is None else mask.sum())
+    stride = max(1, count // 200_000)  # leaves fewer than 400 000 points
+    chosen = np.arange(0, count, stride) if mask is None else np.flatnonzero(mask)[::stride]
+    points = transform.fixed.to_world(np.stack(np.unravel_index(chosen, shape), axis=-1))
     returned = transform.points_to_fixed(transform.points_to_moving(points))
     error = metrics.tre(points, returned)
     return {
