@@ -16,7 +16,7 @@ from nevf_lite.cli import checks
 from nevf_lite.cli.inputs import image_source, read_point_file
 from nevf_lite.cli.terminal import note
 from nevf_lite.scans.files import suffix_of
-from nevf_lite.scans.io import load_labels, load_map, save_image
+from nevf_lite.scans.io import load_image, load_labels, save_image
 from nevf_lite.scans.points import SUFFIXES, write_points
 from nevf_lite.scans.readers import open_image
 from nevf_lite.scans.series import Series, writer
@@ -78,7 +78,7 @@ def image_warp(transform: Transform, interpolation: str, fill: str | None) -> Wa
 
     def warp(source, name: str, grid: Grid) -> np.ndarray:
         nonlocal noted
-        image = load_map(source, name)
+        image = load_image(source, name, registrable=False)
         data = np.asarray(image.dataobj)
         finite = np.isfinite(data)
         if not noted and np.isinf(data).any():

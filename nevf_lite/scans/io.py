@@ -31,54 +31,39 @@ from nevf_lite.scans.vectors import checked, for_itk, in_space, to_displacement
 FIELD_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
-def load_image(source, name: str = "image") -> nib.Nifti1Image:
-    """Load an image to register, with float32 data of two or three axes.
+def load_image(source, name: str = "image", registrable: bool = True) -> nib.Nifti1Image:
+    """Load an image to register or to warp, with float32 data of two or three axes.
 
     source: a path (.nii, .nii.gz, .mgz, .img, .hdr, .nrrd, .nhdr, .mha, .mhd), a nibabel image, or
         an array or tensor (*shape), whose voxels are then taken to be millimetres. `dicom` reads
         folders of DICOM.
-    name: what it is to the caller, for messages.
+    name: what it is to the caller, for messages. registrable: False for an image that is warped and
+        no more: it may be constant, and hold NaN and infinity.
     A fourth axis of length 1 is dropped. One slice of a volume is a 2-D image: the axis across it
     is dropped and its column of the affine becomes the third, so every voxel keeps its position.
     Raises FileNotFoundError, or ValueError for what cannot be registered: unreadable, truncated,
     several volumes, colour, complex, empty, constant, not finite, beyond float32, or without a
     usable affine.
     """
-    values, affine, name = _read_floats(source, name)
-    nonfinite = ~np.isfinite(values)
-    if nonfinite.any():
-        raise ValueError(
-            f"{name}: {nonfinite.sum()} of {values.size} voxels are NaN or infinite; "
-            "replace them first, for instance with numpy.nan_to_num"
-        )
-    if values.min() == values.max():
-        raise ValueError(
-            f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
-        )
-    return make_image(values, affine, space_code(source))
-
-
-def load_map(source, name: str = "image") -> nib.Nifti1Image:
-    """Load an image to warp, with float32 data; sources and shapes as for :func:`load_image`.
-
-    It may be constant, and may hold NaN, as statistical maps do outside the brain. Raises
-    FileNotFoundError, or ValueError for what is not one scalar image.
-    """
-    values, affine, _ = _read_floats(source, name)
-    return make_image(values, affine)
-
-
-def _read_floats(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """An image as float32, its affine and its full name. ValueError for values beyond float32."""
     data, affine, name = open_image(source, name)
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.asarray(data, dtype=np.float32)
-    if np.isfinite(np.asarray(data)[~np.isfinite(values)]).any():
+    nonfinite = ~np.isfinite(values)
+    if np.isfinite(np.asarray(data)[nonfinite]).any():
         raise ValueError(
             f"{name}: values reach beyond float32 (3.4e38); check scl_slope and scl_inter in "
             "the header, or rescale the image"
         )
-    return values, affine, name
+    if registrable and nonfinite.any():
+        raise ValueError(
+            f"{name}: {nonfinite.sum()} of {values.size} voxels are NaN or infinite; "
+            "replace them first, for instance with numpy.nan_to_num"
+        )
+    if registrable and values.min() == values.max():
+        raise ValueError(
+            f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
+        )
+    return make_image(values, affine, space_code(source))
 
 
 def load_labels(source, name: str = "labels") -> nib.Nifti1Image:

@@ -16,7 +16,7 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from nevf_lite.scans.files import suffix_of
-from nevf_lite.scans.io import load_labels, load_map, make_image, write_displacement
+from nevf_lite.scans.io import load_image, load_labels, make_image, write_displacement
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component
 from nevf_lite.transforms.gaps import pull_back_with_gaps
@@ -117,7 +117,7 @@ class Transform:
             raise ValueError(
                 f"interpolation: wanted 'linear', 'cubic' or 'nearest', got {interpolation!r}"
             )
-        image = load_map(moving, "image")
+        image = load_image(moving, "image", registrable=False)
         source, target = Grid.of(image), self._target(like)
         volume = pull_back_with_gaps(
             np.asarray(image.dataobj),

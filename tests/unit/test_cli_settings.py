@@ -199,7 +199,9 @@ def test_a_lesion_does_not_count(tmp_path, files):
             said = nevf(*words, "-o", folder, *more)
             assert said.exit_code == 0
             assert ("are lesion and do not count" in said.stderr) == bool(more)
-            assert ("What was compared" in (folder / "report.html").read_text()) == bool(more)
+            assert ("What was compared" in (folder / "report.html").read_text("utf-8")) == bool(
+                more
+            )
             maps[name, value] = Transform.load(folder).displacement()
     apart = {n: np.abs(maps[n, 20] - maps[n, 180]).max() for n in ("plain", "masked")}
     assert apart["masked"] < 0.2 * apart["plain"] and apart["plain"] > 1, apart
