@@ -55,10 +55,12 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
     mm = np.diag([*[MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
     if not np.allclose(affine, header.get_best_affine(), atol=TOLERANCE):
         return affine
-    forms = {name: _form(header, name) for name in ("sform", "qform")}
-    forms = {name: form for name, form in forms.items() if form is not None}
-    chosen, how = _choose(forms, int(header["sform_code"]), _zooms(header))
-    if np.allclose(affine, chosen, atol=TOLERANCE):
+    forms = {kind: _form(header, kind) for kind in ("sform", "qform")}
+    forms = {kind: form for kind, form in forms.items() if form is not None}
+    # of an axis of one voxel, forms and spacing may say what they like
+    counts = np.array([*image.shape[:3], 1, 1][:3]) > 1
+    chosen, how = _choose(forms, int(header["sform_code"]), _zooms(header), counts)
+    if _agree(affine, chosen, counts):
         chosen = affine  # not rounded to the header's float32
     apart = max(
         _apart(mm @ chosen, mm @ other, image.shape[:3]) for other in (affine, *forms.values())
@@ -75,7 +77,7 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
 def _zooms(header) -> np.ndarray:
     """(3,): the spacing in the header; ITK takes 1 for an axis that has none."""
     zooms = np.asarray([*header.get_zooms()[:3], 1.0, 1.0][:3], dtype=np.float64)
-    return np.where(zooms > 0, zooms, 1.0)
+    return np.where(zooms != 0, abs(zooms), 1.0)
 
 
 def _form(header, name: str) -> np.ndarray | None:
@@ -88,17 +90,19 @@ def _form(header, name: str) -> np.ndarray | None:
 
 
 def _choose(
-    forms: dict[str, np.ndarray], sform_code: int, zooms: np.ndarray
+    forms: dict[str, np.ndarray], sform_code: int, zooms: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, str]:
     """What ITK takes, (4, 4) in the header's units, and its name for the note."""
     sform, qform = forms.get("sform"), forms.get("qform")
     if sform is None and qform is None:
         return np.diag([*zooms, 1.0]) * LPS, "nothing"
-    if sform is not None and (qform is None or not _has_shear(sform)):
-        agree = qform is None or np.allclose(sform, qform, atol=TOLERANCE)
-        if sform_code == 1 or agree:
-            return (sform if _has_shear(sform) else _with_spacing(sform, zooms)), "sform"
-    return (sform, "sform") if qform is None else (qform, "qform")
+    if sform is None or (qform is not None and _has_shear(sform)):
+        return qform, "qform"
+    if qform is None and _has_shear(sform):
+        return sform, "sform"
+    if qform is None or sform_code == 1 or _agree(sform, qform, counts):
+        return _with_spacing(sform, np.where(counts, zooms, 0.0)), "sform"
+    return qform, "qform"
 
 
 def _has_shear(affine: np.ndarray) -> bool:
@@ -106,10 +110,17 @@ def _has_shear(affine: np.ndarray) -> bool:
     return bool(affine[:3, :3].any(axis=0).all()) and sheared(affine)
 
 
+def _agree(first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether two affines are one but for rounding, in the origin and the axes that count, (3,)."""
+    columns = [*counts, True]
+    return np.allclose(first[:, columns], second[:, columns], atol=TOLERANCE)
+
+
 def _with_spacing(affine: np.ndarray, zooms: np.ndarray) -> np.ndarray:
-    """The affine with columns of these lengths; a column of zeros stays."""
+    """The affine with columns of these lengths; as it is where one is 0, or the column is."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    scale = np.where(lengths > 0, zooms / np.where(lengths > 0, lengths, 1.0), 1.0)
+    given = (lengths > 0) & (zooms > 0)
+    scale = np.where(given, zooms / np.where(given, lengths, 1.0), 1.0)
     return affine @ np.diag([*scale, 1.0])
 
 

@@ -109,6 +109,18 @@ def test_the_size_is_in_millimetres(tmp_path, caplog):
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.parametrize("shape", [(9, 10), (9, 10, 1)])
+def test_the_axis_across_a_slice_is_not_compared(tmp_path, caplog, shape):
+    """A 2-D header has no spacing across the slice, and that is no disagreement."""
+    image = nib.Nifti1Image(DATA[:, :, 0].reshape(shape), SFORM)
+    image.set_qform(SFORM, 1)
+    image.header["pixdim"][3] = 1
+    nib.save(image, tmp_path / "slice.nii")
+    found = load_image(tmp_path / "slice.nii")
+    np.testing.assert_array_equal(found.affine, nib.load(tmp_path / "slice.nii").affine)
+    assert caplog.messages == []
+
+
 def test_an_affine_given_in_memory_stays():
     """An image whose affine was set by hand is where its owner put it, without rounding."""
     image = nib.Nifti1Image(DATA, QFORM)
