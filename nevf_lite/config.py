@@ -65,7 +65,8 @@ class Config:
     grid; patches: number of cubes.
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
-    "velocity".
+    "velocity". penalty_target: which map the penalties are of when there is an initial one: the
+    "residual" that the field adds to it, or the "whole", as equations 4 and 5 of the paper.
     betas: how much of the mean gradient and of its mean square Adam keeps from step to step; short
     levels want less than its usual 0.9 and 0.999. decay: the learning rate falls to this fraction
     over a level. patience: a level ends after this many iterations without an improvement by
@@ -95,6 +96,7 @@ class Config:
     margin: float = 0.2
     smooth: float = 0.5
     smooth_target: str = "displacement"
+    penalty_target: str = "residual"
     betas: tuple[float, float] = (0.9, 0.999)
     decay: float = 0.2
     patience: int = 30
@@ -168,6 +170,7 @@ CHOICES = {
     "order": ("upsample-integrate", "integrate-upsample", "continuous"),
     "similarity": ("lncc", "ncc", "mse", "nmi", "mind"),
     "smooth_target": ("displacement", "velocity"),
+    "penalty_target": ("residual", "whole"),
 }
 
 
@@ -206,6 +209,7 @@ PRESETS = {
         scale=10.0,
         margin=0.0,
         smooth=0.1,
+        penalty_target="whole",
         decay=1.0,
         patience=300,
     ),

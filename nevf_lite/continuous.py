@@ -155,10 +155,11 @@ class PatchLoss:
         if self.initial is not None:
             moved = moved + _sample_each(self.initial, moved, padding="border")
         dissimilarity = self._dissimilarity(positions, moved)
-        jacobian, smooth, folds = penalties(self._core(displacement), config.margin)
+        composed = moved - positions
+        charged = composed if config.penalty_target == "whole" else displacement
+        jacobian, smooth, folds = penalties(self._core(charged), config.margin)
         if self.initial is not None:  # report the folds of the composition
-            composed = self._core(moved - positions).detach()
-            folds = (jacobian_determinant(composed) <= 0).float().mean()
+            folds = (jacobian_determinant(self._core(composed.detach())) <= 0).float().mean()
         smooth = config.smooth * smooth
         loss = self.coverage * dissimilarity + config.jacobian * jacobian + smooth
         return loss, dissimilarity, folds

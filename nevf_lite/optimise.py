@@ -206,14 +206,15 @@ class _LevelLoss:
     def evaluate(self, field: VelocityField) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (equation 5 of the paper), dissimilarity, and folded fraction of the cells.
 
-        The penalties are those of the field's own deformation. Equation 4 of the paper is of the
-        composition with the initial one, whose folds the field would have to undo.
+        The penalties are those of the field's own deformation, or of its composition with the
+        initial one, whose folds the field then has to undo: see `Config.penalty_target`.
         """
         config = self.config
         displacement, velocity = self._deformation(field)
         composed, warped, weight = self._warp(displacement)
         dissimilarity = self.dissimilarity(warped, weight)
-        jacobian, smooth, folds = penalties(displacement, config.margin)
+        charged = composed if config.penalty_target == "whole" else displacement
+        jacobian, smooth, folds = penalties(charged, config.margin)
         if config.smooth_target == "velocity":
             smooth = smoothness(velocity)
         if self.initial is not None:  # report the folds of the composition

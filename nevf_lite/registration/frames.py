@@ -12,7 +12,7 @@ from torch import Tensor
 from nevf_lite.config import Config
 from nevf_lite.grid import downsample, downsample_masked
 from nevf_lite.registration.coverage import Scan, canonical, check_alignment, profile
-from nevf_lite.registration.memory import check_memory
+from nevf_lite.registration.memory import check_memory, check_result_memory
 from nevf_lite.scans.io import load_labels
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component
@@ -96,6 +96,7 @@ class Frame:
             )
         if device is not None:
             check_memory(config, working.shape, device)
+            check_result_memory(fixed_grid.shape, moving_grid.shape)
         finer = (max(a, b) for a, b in zip(box.shape, working.shape, strict=True))
         output = box.with_shape(tuple(finer))
         tensors: dict[str, Tensor | None] = {"initial": None}

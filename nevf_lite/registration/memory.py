@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import psutil
 import torch
 
@@ -23,6 +24,29 @@ VOXEL_ARRAYS = 132
 FAST_VOXEL_ARRAYS = 26
 #: Evaluations of the velocity in one step of a solver. "dopri5" takes about three steps.
 EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
+
+
+#: Bytes of the libraries and of what is done slab by slab; and bytes a voxel of the fixed and of
+#: the moving image while the map and its files are made, and while those of the inverse are. Fitted
+#: to the resident set of whole processes on images of 120^3 to 240^3 voxels.
+LIBRARIES = 500_000_000
+FORWARD, INVERSE = (88, 4), (48, 32)
+
+
+def predict_process(
+    config: Config,
+    working: Sequence[int],
+    fixed: Sequence[int],
+    moving: Sequence[int],
+) -> int:
+    """Peak resident bytes of a process that registers two images on the CPU and writes the result.
+
+    working: shape of the finest grid. fixed, moving: shapes of the images, at whose resolution the
+    result is.
+    """
+    voxels = np.array([math.prod(fixed), math.prod(moving)])
+    fitting = predict_memory(config, working) + int(8 * voxels.sum())  # the images and their copies
+    return LIBRARIES + max(fitting, *(int(voxels @ stage) for stage in (FORWARD, INVERSE)))
 
 
 def predict_memory(config: Config, shape: Sequence[int], device="cpu") -> int:
@@ -98,6 +122,20 @@ def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> 
         f"memory: {tuple(shape)} voxels need about {needed / 2**30:.1f} GiB and {device} has "
         f"{free / 2**30:.1f} GiB free; {advice} would fit"
     )
+
+
+def check_result_memory(fixed: Sequence[int], moving: Sequence[int]) -> None:
+    """Raise MemoryError if the result of images of these shapes could not be made and written."""
+    voxels = np.array([math.prod(fixed), math.prod(moving)])
+    peak = LIBRARIES + max(int(voxels @ stage) for stage in (FORWARD, INVERSE))
+    needed = peak - psutil.Process().memory_info().rss
+    free = available_memory(torch.device("cpu"))
+    if needed > free:
+        raise MemoryError(
+            f"memory: the result on {tuple(fixed)} and {tuple(moving)} voxels needs about "
+            f"{needed / 2**30:.1f} GiB more and {free / 2**30:.1f} GiB are free; crop the images "
+            "or resample them to larger voxels"
+        )
 
 
 def check_memory_of_many(config: Config, shapes: Sequence[Sequence[int]], device) -> None:

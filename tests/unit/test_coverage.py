@@ -5,6 +5,8 @@ The heads are functions of the world (`heads`), so the true motion is known wher
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import nibabel as nib
@@ -169,6 +171,31 @@ def test_a_scan_and_its_copy_do_not_move(field):
         assert np.abs(still - points).max() == 0
     found = run(fixed, moving, config).transform.points_to_moving(points) - points
     assert np.linalg.norm(found, axis=1).max() > 0.05
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts otherwise elsewhere")
+def test_the_memory_forecast_is_the_peak_of_the_process(tmp_path):
+    """Reading, registering and writing included, within a tenth."""
+    size = 176
+    x = np.linspace(-1, 1, size, dtype=np.float32)
+    radius = sum(a * a for a in np.meshgrid(x, x, x, sparse=True))
+    head = ((radius < 0.7) * (1000 + 300 * np.sin(20 * radius))).astype(np.int16)
+    nib.save(nib.Nifti1Image(head, np.eye(4)), tmp_path / "fixed.nii")
+    nib.save(nib.Nifti1Image(np.roll(head, 2, 0), np.eye(4)), tmp_path / "moving.nii")
+    script = (
+        "import resource, torch; torch.set_num_threads(1)\n"
+        "from nevf_lite import register; from nevf_lite.config import Level, preset\n"
+        "from nevf_lite.registration.memory import predict_process\n"
+        "config = preset('fast', spacing=4.0, levels=(Level(2, 3), Level(1, 3)))\n"
+        "result = register('fixed.nii', 'moving.nii', config, progress=False)\n"
+        "result.save('result')\n"
+        f"shapes = result.transform.components[0].field.shape, ({size},) * 3, ({size},) * 3\n"
+        "peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(predict_process(config, *shapes) / peak)\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert 0.9 < float(done.stdout) < 1.1
 
 
 def test_what_was_not_seen_is_not_missed_in_the_scores():

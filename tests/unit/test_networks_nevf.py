@@ -12,7 +12,9 @@ from synthetic import blobs
 from synthetic import motion as flow_of
 
 from nevf_lite.config import Level
+from nevf_lite.continuous import PatchLoss
 from nevf_lite.integrate import jacobian_determinant
+from nevf_lite.losses import smoothness
 from nevf_lite.networks import Network, NetworkFrame, Objective, predict
 from nevf_lite.optimise import _LevelLoss, deformation, fit, make_field
 from nevf_lite.scans.space import Grid
@@ -99,9 +101,9 @@ def test_the_loss_composes_in_that_order():
     with torch.no_grad():
         residual, _ = deformation(field, shape, config.levels[0].step, config)
         whole = problem._compose(residual)
+        wanted = _composed(residual, initial)
         axes = [torch.arange(float(n)) for n in shape]
         x = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-        wanted = residual + sample(initial, x + residual, padding="border")
         other = initial + sample(residual, x + initial, padding="border")
     assert residual.abs().max() > 0.3
     assert torch.allclose(whole, wanted, atol=1e-4)
@@ -123,6 +125,36 @@ def test_a_folded_start_is_not_the_fields_to_repair():
         loss, dissimilarity, _ = problem.evaluate(field)
         losses.append((loss - dissimilarity).item())
     assert losses == [pytest.approx(0, abs=1e-6)] * 2
+
+
+@pytest.mark.parametrize("patch", [None, 24], ids=["whole grid", "a cube"])
+def test_the_whole_map_is_charged_on_request(patch):
+    """Equations 4 and 5 of the paper: the penalties of u' + u_init(x + u'), written out."""
+    shape = (24, 20)
+    level = Level(1, 1, step=1)
+    config = replace(SHORT, levels=(level,), field="voxel", penalty_target="whole")
+    if patch is not None:
+        config = replace(config, order="continuous", integrator="euler", patch=patch)
+    image, initial = blobs(shape, 1), 20 * flow_of(shape, 2.0, seed=4)
+    field = make_field(shape, config)
+    for parameter in field.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    kind = _LevelLoss if patch is None else PatchLoss
+    with torch.no_grad():
+        problem = kind(image, image, initial, None, None, level, config)
+        loss, dissimilarity, _ = problem.evaluate(field)
+        residual, _ = deformation(field, shape, 1, config)
+    u = _composed(residual, initial)
+    jacobian = torch.relu(config.margin - jacobian_determinant(u)).mean()
+    wanted = config.jacobian * jacobian + config.smooth * smoothness(u)
+    assert jacobian > 0.1
+    assert (loss - dissimilarity).item() == pytest.approx(wanted.item(), rel=1e-3)
+
+
+def _composed(residual, initial):
+    axes = [torch.arange(float(n)) for n in residual.shape[2:]]
+    x = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+    return residual + sample(initial, x + residual, padding="border")
 
 
 def test_a_folded_start_is_told():

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
 STUDIES = sorted(path.stem for path in RESULTS.glob("*.yml"))
 #: Studies that show what a method is worth. Every other is where something was chosen or learned.
-SHOWN = {"tables", "ablations", "rerun", "paper_ablations", "classical"}
+SHOWN = {"tables", "ablations", "ablations_seed1", "ablations_seed2"}
+SHOWN |= {"rerun", "paper_ablations", "classical", "networks", "budgets", "on_top", "long"}
 RECORDS = sorted((ROOT / "nevf_lite" / "networks" / "weights").glob("*.json"))
 
 every_study = pytest.mark.parametrize("name", STUDIES)
