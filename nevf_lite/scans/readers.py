@@ -84,7 +84,7 @@ def space_code(source) -> int:
     header = source.header if isinstance(source, SpatialImage) else None
     if isinstance(source, str | os.PathLike):
         path = existing_file(source, "image")
-        if suffix_of(path, (*NIBABEL_SUFFIXES, *ITK_SUFFIXES), "image").startswith(".nii"):
+        if path.name.lower().endswith((".nii", ".nii.gz")):
             with _open_decompressed(path) as stream:
                 start = stream.read(544)
             image_class, size = _image_class(path, start, "image")
