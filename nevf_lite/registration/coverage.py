@@ -24,7 +24,7 @@ from nevf_lite.transforms.transform import Transform
 TISSUE, CUT = 0.2, 0.03
 #: Overlap of the two heads, as a Dice, below which a note recommends an affine start; and the
 #: distance of their centres above which it does, as a share of the size of the head.
-LITTLE_OVERLAP, FAR_APART = 0.6, 0.15
+LITTLE_OVERLAP, FAR_APART = 0.6, 0.25
 AFFINE_HINT = "an affine start (affine=True, or --affine) would probably help."
 UNSEEN_NOTE = (
     "The moving image ends inside the head: {:.0f} % of the fixed head lies beyond it, where "
