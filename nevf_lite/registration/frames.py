@@ -95,7 +95,9 @@ class Frame:
                 "voxels; choose a smaller spacing"
             )
         if device is not None:
-            check_memory(config, working.shape, device)
+            masks = (fixed_mask, moving_mask)
+            weighted = any(m is not None for m in masks) or any(s.cut.any() for s in scans)
+            check_memory(config, working.shape, device, weighted)
             check_result_memory(fixed_grid.shape, moving_grid.shape)
         finer = (max(a, b) for a, b in zip(box.shape, working.shape, strict=True))
         output = box.with_shape(tuple(finer))
