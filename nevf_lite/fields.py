@@ -51,6 +51,12 @@ class VelocityField(nn.Module):
     def freeze_finer_than(self, spacing: float) -> None:
         """Prepare for a level on which the field is sampled every `spacing` finest voxels."""
 
+    def rest(self) -> None:
+        """Make the velocity zero everywhere: that of the last layer, which is linear."""
+        with torch.no_grad():
+            for parameter in list(self.parameters())[-2:]:
+                parameter.zero_()
+
 
 class SineLayer(nn.Linear):
     """sin(omega (W x + b)).
@@ -218,8 +224,7 @@ class FeatureField(VelocityField):
 class VoxelField(VelocityField):
     """Velocities on a lattice, interpolated linearly: the paper's voxel parameter (section 3.5).
 
-    shape: the finest grid. nodes: of the lattice; by default the whole grid, as in the paper
-    (D x H x W). It starts at zero.
+    shape: the finest grid. nodes: of the lattice; by default the whole grid. It starts at zero.
     """
 
     def __init__(self, shape: Sequence[int], nodes: Sequence[int] | None = None) -> None:

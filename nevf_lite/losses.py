@@ -18,10 +18,7 @@ from nevf_lite.kernels import find_kernel
 
 
 class BoxSum(torch.autograd.Function):
-    """Sum over a centred window, zeros outside. It is its own adjoint.
-
-    Axis by axis it costs 3 x 9 additions per voxel instead of 9^3.
-    """
+    """Sum over a centred window, zeros outside, axis by axis. It is its own adjoint."""
 
     @staticmethod
     def forward(ctx, x: Tensor, window: int) -> Tensor:
@@ -61,11 +58,10 @@ class LocalNCC:
     """1 - mean squared local correlation coefficient (equation 3 of the paper; Avants et al. 2008).
 
     At each voxel it measures how well a window of one image is a linear function of the same window
-    of the other, whatever the brightness, contrast or sign. fixed: (N, C, *shape); channels are
-    averaged. window: voxels along each side, odd. weight: masked voxels also leave the statistics
-    of the windows. As in VoxelMorph, windows reach over zeros outside the image, and 1e-5 is added
-    to the denominator, so that flat background counts as 0. The paper writes NCC alone; the square,
-    the sign and the mean over voxels are chosen here.
+    of the other. fixed: (N, C, *shape); channels are averaged. window: voxels along each side, odd.
+    weight: masked voxels also leave the statistics of the windows. As in VoxelMorph, windows reach
+    over zeros outside the image, and 1e-5 is added to the denominator, so that flat background
+    counts as 0. The square, the sign and the mean over voxels are not stated in the paper.
     """
 
     def __init__(self, fixed: Tensor, window: int = 9, weight: Tensor | None = None) -> None:
@@ -132,8 +128,8 @@ class MSE:
 class NMI:
     """2 - normalised mutual information (H(F) + H(M)) / H(F, M), for images of different contrast.
 
-    The information lies in [1, 2] (Studholme et al. 1999). Histograms have `bins` bins over [0, 1]
-    and Gaussian Parzen windows half a bin wide, so they are differentiable (Viola and Wells 1997).
+    The information lies in [1, 2] (Studholme et al. 1999). The `bins` bins over [0, 1] have
+    Gaussian Parzen windows half a bin wide, for a gradient (Viola and Wells 1997).
     """
 
     def __init__(self, fixed: Tensor, bins: int = 32, weight: Tensor | None = None) -> None:
@@ -164,9 +160,9 @@ def _entropy(p: Tensor) -> Tensor:
 class MIND:
     """Mean squared difference of self-similarity context descriptors (Heinrich et al. 2013).
 
-    A voxel is described by distances between the patches around it, which do not depend on the
-    brightness of a tissue: for images of different modality. radius: of a patch, in voxels. The
-    descriptor has a channel for each pair of face neighbours at a right angle: 4 in 2-D, 12 in 3-D.
+    A voxel is described by distances between the patches around it, whatever the brightness of a
+    tissue: for images of different modality. radius: of a patch, in voxels. The descriptor has a
+    channel for each pair of face neighbours at a right angle: 4 in 2-D, 12 in 3-D.
     """
 
     def __init__(self, fixed: Tensor, radius: int = 1, weight: Tensor | None = None) -> None:
@@ -192,8 +188,12 @@ class MIND:
         return torch.exp(-stacked / noise).movedim(0, 1).flatten(1, 2)
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
-        difference = (self.fixed_descriptor - self.descriptor(warped)) ** 2
-        return weighted_mean(difference, _product(self.weight, weight))
+        weight = _product(self.weight, weight)
+        if weight is not None:  # a descriptor must not reach voxels that do not count at all
+            pool, side = (F.max_pool2d, F.max_pool3d)[weight.ndim - 4], 2 * self.radius + 3
+            whole = weight * (1 - pool((weight == 0).to(weight), side, 1, side // 2))
+            weight = torch.where((whole > 0).any(), whole, weight)  # a thin mask as it is
+        return weighted_mean((self.fixed_descriptor - self.descriptor(warped)) ** 2, weight)
 
 
 def _shift(image: Tensor, axis: int, by: int) -> Tensor:
@@ -228,8 +228,7 @@ def smoothness(field: Tensor) -> Tensor:
     """Mean squared forward difference over voxels, components and axes: L_reg (paper, 2.4).
 
     field: (N, ndim, *shape) in voxels, a displacement or a velocity. The paper writes the gradient
-    of the map, which adds the identity, and a sum. At its weight of 0.1 a sum would outweigh the
-    similarity by far, so this is the mean.
+    of the map, and a sum; at its weight of 0.1 that would outweigh the similarity by far.
     """
     if (kernel := find_kernel("penalties", field)) is not None:
         return kernel(field, 0.0)[1]
@@ -240,8 +239,7 @@ def smoothness(field: Tensor) -> Tensor:
 def penalties(displacement: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
     """`jacobian_penalty`, `smoothness` and the folded fraction of a displacement.
 
-    displacement: (N, ndim, *shape) in voxels. The folded fraction is that of the cells with
-    det J <= 0; it has no gradient.
+    displacement: (N, ndim, *shape) in voxels. Folded are cells with det J <= 0; no gradient.
     """
     if (kernel := find_kernel("penalties", displacement)) is not None:
         return kernel(displacement, margin)

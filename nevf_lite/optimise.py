@@ -85,6 +85,7 @@ def fit(
     initial: Tensor | None = None,
     fixed_mask: Tensor | None = None,
     moving_mask: Tensor | None = None,
+    coverage: float = 1.0,
     callback: Callable[[dict], None] | None = None,
 ) -> Fit:
     """Find the velocity field whose flow makes the moving image look like the fixed one.
@@ -93,14 +94,16 @@ def fit(
     [0, 1]. field: where to continue from; by default a new one. initial: a displacement (1, ndim,
     *shape) in voxels that is applied after the field's and is not changed, such as a network's
     (section 2.3 of the paper): u(x) + u_initial(x + u(x)); what it folds stays folded.
-    fixed_mask, moving_mask: (1, 1, *shape), 1 where the image counts. callback: called with each
-    iteration's record.
+    fixed_mask, moving_mask: (1, 1, *shape), 1 where the image counts. coverage: the share of voxels
+    that both images show, where the masks leave out what they do not. It weights the similarity, so
+    that its balance with the penalties at a voxel is that of whole images. callback: called with
+    each iteration's record.
 
     A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images of
     different shapes or with an axis of one voxel, NonFiniteLoss if the optimisation diverges.
     """
     pair = {"fixed": fixed, "moving": moving, "field": field, "initial": initial}
-    pair |= {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    pair |= {"fixed_mask": fixed_mask, "moving_mask": moving_mask, "coverage": coverage}
     numbered = None if callback is None else lambda _, record: callback(record)
     (result,) = fit_many([pair], config, callback=numbered)
     return result
@@ -114,10 +117,10 @@ def fit_many(
 ) -> list[Fit]:
     """`fit` for several pairs, one iteration of each in turn, with the same results.
 
-    On a GPU the steps of all pairs run concurrently, each on a CUDA stream of its own. This fills
-    the GPU where one pair cannot: on coarse levels and for small images. pairs: the arguments of
-    `fit` for each; their grids may differ. callback: called with the number of the pair and each of
-    its records. A KeyboardInterrupt ends all of them early; an exception of one ends all.
+    On a GPU the steps of all pairs run concurrently, each on a CUDA stream of its own, which fills
+    the GPU where one pair cannot. pairs: the arguments of `fit` for each; their grids may differ.
+    callback: called with the number of the pair and each of its records. A KeyboardInterrupt ends
+    all of them early; an exception of one ends all.
     """
     keep_freed_memory()
     results, runs = [], {}
@@ -139,7 +142,7 @@ def fit_many(
         try:
             while runs:
                 # launch a step of every pair before waiting for the records
-                runs = {number: run for number, run in runs.items() if next(run, _END) is not _END}
+                runs = {number: run for number, run in runs.items() if next(run, "end") is None}
                 for number, run in runs.items():
                     record = next(run)
                     if callback is not None:
@@ -150,25 +153,19 @@ def fit_many(
     return results
 
 
-_END = object()
-
-
 def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
     """All levels of one pair. Yields None when a step has been launched, then its record."""
-    fixed, moving, initial = pair["fixed"], pair["moving"], pair.get("initial")
+    initial, coverage = pair.get("initial"), pair.get("coverage", 1.0)
     field, started = result.field, time.perf_counter()
     for number, level in enumerate(config.levels):
-        shape = level.grid_shape(fixed.shape[2:])
-        level_fixed, level_fixed_mask = downsample_masked(fixed, pair.get("fixed_mask"), shape)
-        level_moving, level_moving_mask = downsample_masked(moving, pair.get("moving_mask"), shape)
+        shape = level.grid_shape(pair["fixed"].shape[2:])
+        (fixed, fixed_mask), (moving, moving_mask) = (
+            downsample_masked(pair[name], pair.get(f"{name}_mask"), shape)
+            for name in ("fixed", "moving")
+        )
+        start = None if initial is None else resize_field(initial, shape)
         level_loss = (_LevelLoss if config.patch is None else PatchLoss)(
-            level_fixed,
-            level_moving,
-            None if initial is None else resize_field(initial, shape),
-            level_fixed_mask,
-            level_moving_mask,
-            level,
-            config,
+            fixed, moving, start, fixed_mask, moving_mask, level, config, coverage
         )
         finest = number + 1 == len(config.levels)
         if finest and level_loss.foreground_similarity(field) >= config.noise_ceiling:
@@ -199,6 +196,7 @@ class _LevelLoss:
     moving_mask: Tensor | None
     level: Level
     config: Config
+    coverage: float = 1.0
 
     def __post_init__(self) -> None:
         kind = SIMILARITIES[self.config.similarity]
@@ -213,8 +211,7 @@ class _LevelLoss:
         """
         config = self.config
         displacement, velocity = self._deformation(field)
-        composed = self._compose(displacement)
-        warped, weight = warp_masked(self.moving, self.moving_mask, composed)
+        composed, warped, weight = self._warp(displacement)
         dissimilarity = self.dissimilarity(warped, weight)
         charged = composed if config.penalty_target == "whole" else displacement
         jacobian, smooth, folds = penalties(charged, config.margin)
@@ -222,7 +219,8 @@ class _LevelLoss:
             smooth = smoothness(velocity)
         if self.initial is not None:  # report the folds of the composition
             folds = (jacobian_determinant(composed.detach()) <= 0).float().mean()
-        loss = dissimilarity + config.jacobian * jacobian + config.smooth * smooth
+        smooth = config.smooth * smooth
+        loss = self.coverage * dissimilarity + config.jacobian * jacobian + smooth
         return loss, dissimilarity, folds
 
     def foreground_similarity(self, field: VelocityField) -> float:
@@ -234,17 +232,18 @@ class _LevelLoss:
         if not isinstance(self.dissimilarity, LocalNCC) or self.config.noise_ceiling >= 1:
             return 0.0
         with torch.no_grad():
-            composed = self._compose(self._deformation(field)[0])
-            warped, weight = warp_masked(self.moving, self.moving_mask, composed)
+            _, warped, weight = self._warp(self._deformation(field)[0])
             local = self.dissimilarity.map(warped, weight)
         foreground = self.fixed > FOREGROUND
-        if self.fixed_mask is not None:
-            foreground = foreground & (self.fixed_mask > 0.5)
+        for counts in (self.fixed_mask, weight):
+            foreground = foreground if counts is None else foreground & (counts > 0.5)
         return local[foreground].mean().item() if foreground.any() else 0.0
 
     def _deformation(self, field: VelocityField) -> tuple[Tensor, Tensor | None]:
         return deformation(field, self.fixed.shape[2:], self.level.step, self.config)
 
-    def _compose(self, displacement: Tensor) -> Tensor:
-        """The displacement that warps the image: the field's, then the initial one."""
-        return displacement if self.initial is None else compose(displacement, self.initial)
+    def _warp(self, displacement: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The displacement, then the initial one; and the image and mask that they warp."""
+        initial = self.initial
+        composed = displacement if initial is None else compose(displacement, initial)
+        return composed, *warp_masked(self.moving, self.moving_mask, composed)

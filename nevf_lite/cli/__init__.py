@@ -6,6 +6,7 @@ Heavy libraries such as torch are imported inside the commands, so that `nevf --
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from typing import Annotated
@@ -71,8 +72,22 @@ app.add_typer(data.app, name="data", rich_help_panel="Machine and data")
 app.add_typer(study.app, name="study", rich_help_panel="Compare methods")
 
 
+def _open_closed_streams() -> None:
+    """Let standard streams that the caller closed (`2>&-`) swallow what is written to them.
+
+    Otherwise Python has none, and the next file that is opened gets their number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
 def main() -> None:
     """The console script `nevf`."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # file names may hold characters that the terminal lacks
             stream.reconfigure(errors="backslashreplace")

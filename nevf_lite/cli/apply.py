@@ -120,7 +120,7 @@ def apply(
     from nevf_lite.cli.volumes import Volumes, apply_to_points, grid_of, image_warp, label_warp
     from nevf_lite.transforms.transform import Transform
 
-    loaded = Transform.load(transform, *_images(source, like, inverse))
+    loaded = Transform.load(transform, *_images(source, None if dicom else like, inverse))
     loaded = loaded.inverse if inverse else loaded
     space = point_space(lps, ras)
     if is_points(source, kind):

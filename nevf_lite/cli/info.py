@@ -66,7 +66,7 @@ def info(
             for d in document["data"]
         ],
     )
-    typer.echo("\nMemory that a registration needs at most")
+    typer.echo("\nMemory that a registration needs, with its result")
     show_table(
         ["  preset", "spacing mm", "voxels", "GiB", "fits"],
         [
@@ -118,7 +118,7 @@ def _memory(image: Path | None, names: list[str], spacing: float | None) -> list
     import numpy as np
 
     from nevf_lite.registration.frames import choose_device, choose_spacing
-    from nevf_lite.registration.memory import available_memory, predict_memory
+    from nevf_lite.registration.memory import available_memory, predict_process
     from nevf_lite.scans.io import load_image
     from nevf_lite.scans.space import Grid
 
@@ -132,7 +132,7 @@ def _memory(image: Path | None, names: list[str], spacing: float | None) -> list
         config = preset(name) if spacing is None else preset(name, spacing=spacing)
         millimetres = choose_spacing(config.spacing, grid)
         shape = grid.at_spacing(millimetres).shape
-        needed = predict_memory(config, shape)
+        needed = predict_process(config, shape, grid.shape, grid.shape)
         rows.append(
             {
                 "preset": name,

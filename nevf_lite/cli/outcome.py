@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import typer
 
 from nevf_lite.cli.terminal import INTERRUPTED, note, show_json
 from nevf_lite.config import Config
-from nevf_lite.scans.files import disk_errors
+from nevf_lite.scans.files import disk_errors, unfinished_folder
 
 if TYPE_CHECKING:
     from nevf_lite.cli.bids import BidsNames
@@ -78,9 +77,9 @@ def _destination(folder: Path, bids: BidsNames | None) -> Iterator[Path]:
         return
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as hidden:
-            yield Path(hidden)
-            bids.place(Path(hidden), folder)
+        with unfinished_folder(folder) as hidden:
+            yield hidden
+            bids.place(hidden, folder)
 
 
 def _show_summary(

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from nevf_lite.config import Config
 from nevf_lite.grid import downsample_masked
-from nevf_lite.registration.frames import Frame, _Source
+from nevf_lite.registration.coverage import Scan
+from nevf_lite.registration.frames import Frame
 from nevf_lite.registration.memory import available_memory, predict_memory
 from nevf_lite.scans.io import load_image
-from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.transform import Transform
 
 #: Similarities that are sums over voxels and channels.
@@ -57,7 +57,8 @@ def add_channels(
     """Resample further channels onto the lattice of a frame, and add them to its tensors, in place.
 
     fixed, moving: the channels after the first, in the space of the first, on any grids. Where a
-    channel does not reach, nothing counts. Raises MemoryError where all channels would not fit.
+    channel ends inside the head, what lies beyond does not count. Raises MemoryError where not all
+    channels would fit.
     """
     if not fixed:
         return
@@ -79,18 +80,17 @@ def add_channels(
                 raise ValueError(
                     f"{name}: its channels have {image.ndim} and {frame.fixed.ndim} axes"
                 )
-            channel, seen = _resample(image, transform, frame)
+            channel, seen = _resample(Scan.of(image), transform, frame)
             tensors[name] = torch.cat([tensors[name], channel], dim=1)
             mask = tensors[f"{name}_mask"]
-            if seen.min() < 0.999:
+            if seen is not None:
                 tensors[f"{name}_mask"] = seen if mask is None else mask * seen
 
 
-def _resample(image: nib.Nifti1Image, transform: Transform, frame: Frame) -> tuple[Tensor, Tensor]:
+def _resample(scan: Scan, transform: Transform, frame: Frame) -> tuple[Tensor, Tensor | None]:
     """A channel on the working lattice, scaled to [0, 1], and how much of it was seen there."""
-    source, grid = _Source.of(image), Grid.of(image)
-    lattice = frame.output.at_spacing(max(frame.spacing / 2, min(grid.spacing)))
-    values = torch.from_numpy(source.resample(transform, lattice))[None, None]
-    seen = transform.pull_back(np.ones(grid.shape, np.float32), grid, lattice) > 0.999
-    weight = torch.from_numpy(seen.astype(np.float32))[None, None]
-    return downsample_masked(values, weight, frame.working.shape)
+    lattice = frame.output.at_spacing(max(frame.spacing / 2, min(scan.grid.spacing)))
+    values = torch.from_numpy(scan.resample(transform, lattice))[None, None]
+    if (seen := scan.seen(transform, lattice)) is not None:
+        seen = torch.from_numpy(seen.astype(np.float32))[None, None]
+    return downsample_masked(values, seen, frame.working.shape)

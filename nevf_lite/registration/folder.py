@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,8 +14,9 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from nevf_lite.scans.files import RESULT_FILES, disk_errors
+from nevf_lite.scans.files import RESULT_FILES, disk_errors, unfinished_folder
 from nevf_lite.scans.io import make_image, save_image, write_displacement
+from nevf_lite.scans.readers import space_code
 from nevf_lite.scores.deformation import determinant_map
 from nevf_lite.scores.evaluation import LabelScores, finite, score_deformation, score_labels
 from nevf_lite.transforms.store import FILE_NAME
@@ -71,12 +71,12 @@ def write_result_folder(
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as staging:
+            with unfinished_folder(folder) as staging:
                 contents = transform, images, masks, history, scores, document, title
-                _write_files(Path(staging), *contents)
+                _write_files(staging, *contents)
                 for name in RESULT_FILES:
-                    if (Path(staging) / name).exists():
-                        os.replace(Path(staging) / name, folder / name)
+                    if (staging / name).exists():
+                        os.replace(staging / name, folder / name)
                     else:  # of an earlier result, and no longer true
                         (folder / name).unlink(missing_ok=True)
     except BaseException:
@@ -127,11 +127,12 @@ def _write_files(
     displacement = transform.displacement()
     determinant = determinant_map(transform)
     unregistered = Transform.identity(transform.fixed, transform.moving).warp_image(moving)
-    save_image(folder / "warped.nii.gz", warped.get_fdata(dtype=np.float32), transform.fixed)
-    write_displacement(folder / "warp.nii.gz", displacement, transform.fixed)
-    inverse = transform.inverse.displacement()
-    write_displacement(folder / "inverse_warp.nii.gz", inverse, transform.moving)
-    save_image(folder / "jacobian.nii.gz", determinant, transform.fixed)
+    on_fixed = transform.fixed, space_code(fixed)
+    save_image(folder / "warped.nii.gz", warped.get_fdata(dtype=np.float32), *on_fixed)
+    write_displacement(folder / "warp.nii.gz", displacement, *on_fixed)
+    inverse, on_moving = transform.inverse.displacement(), (transform.moving, space_code(moving))
+    write_displacement(folder / "inverse_warp.nii.gz", inverse, *on_moving)
+    save_image(folder / "jacobian.nii.gz", determinant, *on_fixed)
     transform.save(folder / FILE_NAME)
     identity = Transform.identity(transform.fixed)
     counted = [
@@ -141,7 +142,7 @@ def _write_files(
     labels = {}
     if scores is not None:
         warped_labels = np.asarray(scores.after.dataobj)
-        save_image(folder / "warped_labels.nii.gz", warped_labels, transform.fixed)
+        save_image(folder / "warped_labels.nii.gz", warped_labels, *on_fixed)
         labels = {
             "fixed_labels": scores.fixed,
             "moving_labels_on_fixed": scores.before,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import nibabel as nib
 import numpy as np
 import torch
-from nibabel.orientations import apply_orientation
 from torch import Tensor
 
 from nevf_lite.config import Config
-from nevf_lite.grid import downsample_masked
-from nevf_lite.registration.memory import check_memory
+from nevf_lite.grid import downsample, downsample_masked
+from nevf_lite.registration.coverage import Scan, canonical, check_alignment, profile
+from nevf_lite.registration.memory import check_memory, check_result_memory
 from nevf_lite.scans.io import load_labels
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component
@@ -20,8 +20,9 @@ from nevf_lite.transforms.transform import Transform
 
 #: Voxels of the working lattice kept around the heads: half a window, and room to move.
 MARGIN = 5
-#: Overlap of the two heads, as a Dice, below which a note recommends an affine start.
-LITTLE_OVERLAP = 0.6
+#: Voxels of the working lattice beyond a face where the fixed image cuts the head: what the moving
+#: image shows there can move into view.
+BEYOND = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Frame:
     whichever is finer along each axis; flows are integrated there for output. composed,
     resampled: the initial transform in two parts, up to its last component that is not affine, and
     the rest, through which the moving image was resampled. tensors: the arguments of `fit`; its
-    `initial` is the displacement of `composed`. notes: caveats for the user.
+    `initial` is the displacement of `composed`. coverage: the share of the lattice that both images
+    show, an argument of `fit` as well. notes: caveats for the user.
     """
 
     fixed: Grid
@@ -45,6 +47,7 @@ class Frame:
     composed: tuple[Component, ...]
     resampled: tuple[Component, ...]
     tensors: dict[str, Tensor | None]
+    coverage: float = 1.0
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -75,40 +78,52 @@ class Frame:
         resampling = Transform(components[n_composed:], fixed_grid, moving_grid)
         identity = Transform.identity(fixed_grid)
 
-        canonical = fixed_grid.canonical()[0]
         spacing = choose_spacing(config.spacing, fixed_grid)
         fine_spacing = max(spacing / 2, min(moving_grid.spacing))
-        fixed_source, moving_source = _Source.of(fixed), _Source.of(moving)
-
-        fine = canonical.at_spacing(fine_spacing)
-        moving_head = moving_source.head(resampling, fine)
-        fixed_head = fixed_source.head(identity, fine)
-        _check_overlap(fixed_head, moving_head, notes)
-        box = _crop(canonical, fine, fixed_head | moving_head, MARGIN * spacing)
+        scans = Scan.of(fixed), Scan.of(moving)
+        canvas = scans[0].beyond_cuts(BEYOND * spacing)
+        fine = canvas.at_spacing(fine_spacing)
+        heads = scans[0].head(identity, fine), scans[1].head(resampling, fine)
+        check_alignment(scans, heads, resampling, fine, notes)
+        bounds = None if scans[1].cut.any() else scans[1].bounds(resampling, canvas)
+        box = _crop(canvas, fine, heads, bounds, MARGIN * spacing)
 
         working = box.at_spacing(spacing)
-        if min(working.shape) < 4:
+        if sorted(working.shape)[-2] < 4:
             raise ValueError(
                 f"spacing: at {spacing:g} mm the box of the fixed image is only {working.shape} "
                 "voxels; choose a smaller spacing"
             )
         if device is not None:
-            check_memory(config, working.shape, device)
+            masks = (fixed_mask, moving_mask)
+            weighted = any(m is not None for m in masks) or any(s.cut.any() for s in scans)
+            check_memory(config, working.shape, device, weighted)
+            check_result_memory(fixed_grid.shape, moving_grid.shape)
         finer = (max(a, b) for a, b in zip(box.shape, working.shape, strict=True))
         output = box.with_shape(tuple(finer))
         tensors: dict[str, Tensor | None] = {"initial": None}
-        for name, source, mask, transform, lattice in (
-            ("fixed", fixed_source, fixed_mask, identity, box),
-            ("moving", moving_source, moving_mask, resampling, box.at_spacing(fine_spacing)),
+        shown = asked = torch.ones(1, 1, *working.shape)
+        for name, scan, mask, transform, lattice in (
+            ("fixed", scans[0], fixed_mask, identity, box),
+            ("moving", scans[1], moving_mask, resampling, box.at_spacing(fine_spacing)),
         ):
             weight = _resample_mask(mask, f"{name}_mask", transform, lattice)
-            image = torch.from_numpy(source.resample(transform, lattice))[None, None]
+            if name == "fixed" and weight is not None:
+                asked = downsample(weight, working.shape)
+            if (seen := scan.seen(transform, lattice)) is not None:
+                seen = torch.from_numpy(seen.astype(np.float32))[None, None]
+                shown = shown * downsample(seen, working.shape)
+                weight = seen if weight is None else weight * seen
+            image = torch.from_numpy(scan.resample(transform, lattice))[None, None]
             tensors[name], tensors[f"{name}_mask"] = downsample_masked(image, weight, working.shape)
+        coverage = (shown * asked).sum().item() / asked.sum().item()
         if n_composed:
             composed = Transform(components[:n_composed], fixed_grid, fixed_grid)
             tensors["initial"] = composed.voxel_displacement(working)
         split = components[:n_composed], components[n_composed:]
-        return cls(fixed_grid, moving_grid, working, output, spacing, *split, tensors, notes)
+        return cls(
+            fixed_grid, moving_grid, working, output, spacing, *split, tensors, coverage, notes
+        )
 
 
 def choose_spacing(spacing: float | str | None, fixed: Grid) -> float:
@@ -149,80 +164,40 @@ def _check_grids(fixed: Grid, moving: Grid) -> None:
             "register slices with slices and volumes with volumes"
         )
     for name, grid in (("fixed", fixed), ("moving", moving)):
-        if min(grid.shape) < 8:
-            raise ValueError(f"{name}: wanted at least 8 voxels along each axis, got {grid.shape}")
+        if sorted(grid.shape)[-2] < 8:  # a slab may have few slices
+            raise ValueError(f"{name}: wanted at least 8 voxels along two axes, got {grid.shape}")
 
 
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """An image in canonical orientation (axes closest to RAS+), and its intensity range.
+def _crop(
+    canvas: Grid,
+    fine: Grid,
+    heads: tuple[np.ndarray, np.ndarray],
+    moving_bounds: tuple[np.ndarray, np.ndarray] | None,
+    margin: float,
+) -> Grid:
+    """The box around the heads, in whole voxels of the canvas.
 
-    low, high: the intensities that become 0 and 1. Copies of an image that are stored flipped
-    become the same array here, so they register alike, bit for bit.
-    """
-
-    data: np.ndarray
-    grid: Grid
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, image: nib.Nifti1Image) -> _Source:
-        """The intensity range ignores a few very bright or dark voxels."""
-        data, grid = _canonical(image)
-        data = np.ascontiguousarray(data, dtype=np.float32)
-        low = float(np.percentile(data, 0.1))
-        bright = data[data > low]
-        high = float(np.percentile(bright, 99.9)) if bright.size else float(data.max())
-        if high <= low:
-            low, high = float(data.min()), float(data.max())
-        return cls(data, grid, low, high)
-
-    def resample(self, transform: Transform, lattice: Grid) -> np.ndarray:
-        """The image scaled to [0, 1] and pulled back through a transform onto a lattice."""
-        scaled = np.clip((self.data - self.low) / (self.high - self.low), 0, 1)
-        return transform.pull_back(scaled, self.grid, lattice)
-
-    def head(self, transform: Transform, lattice: Grid) -> np.ndarray:
-        """The foreground on a lattice, boolean: brighter than 2 % of the intensity range."""
-        bright = self.data > self.low + 0.02 * (self.high - self.low)
-        return transform.pull_back(bright, self.grid, lattice) > 0.5
-
-
-def _canonical(image: nib.Nifti1Image) -> tuple[np.ndarray, Grid]:
-    grid, change = Grid.of(image).canonical()
-    return apply_orientation(np.asarray(image.dataobj), change), grid
-
-
-def _check_overlap(fixed: np.ndarray, moving: np.ndarray, notes: list[str]) -> None:
-    shared = (fixed & moving).sum()
-    if shared == 0:
-        raise ValueError(
-            "moving: it does not overlap the fixed image in the world; compute an affine first "
-            "(affine=True, or --affine)"
-        )
-    if 2 * shared < LITTLE_OVERLAP * (fixed.sum() + moving.sum()):
-        notes.append(
-            "The two heads overlap little before registration; an affine start (affine=True, or "
-            "--affine) would probably help."
-        )
-
-
-def _crop(canonical: Grid, fine: Grid, head: np.ndarray, margin: float) -> Grid:
-    """The box around the heads, in whole voxels of the canonical fixed grid.
-
-    head: (*fine.shape), boolean, on a lattice over the same box as the canonical grid. margin: mm
-    kept around it.
+    heads: fixed and moving, (*fine.shape), boolean, on a lattice over the same box as the canvas.
+    moving_bounds: of the moving image's grid, in voxels of the canvas: beyond it and the fixed head
+    there is nothing to compare, so a fixed image with more background around it has the same box.
+    margin: mm kept around the heads.
     """
     first, last = [], []
-    for axis, (n, n_fine) in enumerate(zip(canonical.shape, fine.shape, strict=True)):
-        others = tuple(a for a in range(canonical.ndim) if a != axis)
-        occupied = np.flatnonzero(head.any(axis=others)) * ((n - 1) / (n_fine - 1))
-        pad = margin / canonical.spacing[axis]
-        first.append(max(0, int(np.floor(occupied[0] - pad))))
-        last.append(min(n - 1, int(np.ceil(occupied[-1] + pad))))
-    affine = canonical.affine.copy()
-    affine[:3, 3] = canonical.to_world(np.array(first, dtype=float))
+    for axis, (n, n_fine) in enumerate(zip(canvas.shape, fine.shape, strict=True)):
+        ratio = (n - 1) / (n_fine - 1)
+        own, both = (
+            np.flatnonzero(profile(h, axis)) * ratio for h in (heads[0], heads[0] | heads[1])
+        )
+        pad = margin / canvas.spacing[axis]
+        start, stop = max(0, np.floor(both[0] - pad)), min(n - 1, np.ceil(both[-1] + pad))
+        if moving_bounds is not None:  # rounding must not add a voxel
+            low, high = moving_bounds[0][axis] + 1e-6, moving_bounds[1][axis] - 1e-6
+            start = max(start, min(np.floor(low), np.floor(own[0])))
+            stop = min(stop, max(np.ceil(high), np.ceil(own[-1])))
+        first.append(int(start))
+        last.append(int(stop))
+    affine = canvas.affine.copy()
+    affine[:3, 3] = canvas.to_world(np.array(first, dtype=float))
     return Grid(tuple(b - a + 1 for a, b in zip(first, last, strict=True)), affine)
 
 
@@ -230,7 +205,7 @@ def _resample_mask(mask, name: str, transform: Transform, lattice: Grid) -> Tens
     """1 at the points of a lattice that lie wholly within a mask: (1, 1, *shape), or None."""
     if mask is None:
         return None
-    labels, grid = _canonical(load_labels(mask, name))
+    labels, grid = canonical(load_labels(mask, name))
     inside = transform.pull_back(labels != 0, grid, lattice) > 0.999
     if not inside.any():
         raise ValueError(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import psutil
 import torch
 
@@ -21,19 +22,47 @@ from nevf_lite.kernels.memory import KEEP_LIMIT, SIREN_BLOCK
 VOXEL_ARRAYS = 132
 #: The same where the CPU kernels compute the local NCC, the penalties and the squarings.
 FAST_VOXEL_ARRAYS = 26
+#: More of them where images have weights, masks or scans that end inside the head: then plain torch
+#: computes the local NCC.
+WEIGHT_ARRAYS = 45
 #: Evaluations of the velocity in one step of a solver. "dopri5" takes about three steps.
 EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
 
 
-def predict_memory(config: Config, shape: Sequence[int], device="cpu") -> int:
+#: Bytes of the libraries and of what is done slab by slab; and bytes a voxel of the fixed and of
+#: the moving image while the map and its files are made, and while those of the inverse are. Fitted
+#: to the resident set of whole processes on images of 120^3 to 240^3 voxels.
+LIBRARIES = 500_000_000
+FORWARD, INVERSE = (88, 4), (48, 32)
+
+
+def predict_process(
+    config: Config,
+    working: Sequence[int],
+    fixed: Sequence[int],
+    moving: Sequence[int],
+) -> int:
+    """Peak resident bytes of a process that registers two images on the CPU and writes the result.
+
+    working: shape of the finest grid. fixed, moving: shapes of the images, at whose resolution the
+    result is.
+    """
+    voxels = np.array([math.prod(fixed), math.prod(moving)])
+    fitting = predict_memory(config, working) + int(8 * voxels.sum())  # the images and their copies
+    return LIBRARIES + max(fitting, *(int(voxels @ stage) for stage in (FORWARD, INVERSE)))
+
+
+def predict_memory(
+    config: Config, shape: Sequence[int], device="cpu", weighted: bool = False
+) -> int:
     """Peak bytes of `optimise.fit` on the finest grid `shape`, with the current backend.
 
-    It is the largest of the levels.
+    It is the largest of the levels. weighted: whether an image has a mask.
     """
-    return max(_level_bytes(config, shape, level, device) for level in config.levels)
+    return max(_level_bytes(config, shape, level, device, weighted) for level in config.levels)
 
 
-def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> int:
+def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, weighted: bool) -> int:
     grid = level.grid_shape(shape)
     voxels, points, ndim = math.prod(grid), math.prod(sparse_shape(grid, level.step)), len(grid)
     if config.patch is not None:  # the cubes with what the windows reach around them
@@ -59,7 +88,7 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
         chunk = SIREN_BLOCK if recomputes else None
     velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
     if find_kernel("squaring", velocity) is not None and config.similarity == "lncc":
-        arrays = FAST_VOXEL_ARRAYS
+        arrays = FAST_VOXEL_ARRAYS + weighted * WEIGHT_ARRAYS
     points_alive = evaluations * points if chunk is None else min(points, chunk)
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
@@ -75,22 +104,24 @@ def available_memory(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> None:
+def check_memory(
+    config: Config, shape: Sequence[int], device: torch.device, weighted: bool = False
+) -> None:
     """Raise MemoryError if a registration on the grid `shape` would not fit.
 
-    The message names a step L and a spacing that would.
+    weighted: whether an image has a mask. The message names a step L and a spacing that would fit.
     """
-    free, needed = available_memory(device), predict_memory(config, shape, device)
+    free, needed = available_memory(device), predict_memory(config, shape, device, weighted)
     if needed <= free:
         return
     hints = []
     for step in range(2, 9):
-        if _with_step(config, shape, step, device) <= free:
+        if _with_step(config, shape, step, device, weighted) <= free:
             hints.append(f"step L = {step}")
             break
     for coarser in (1.25, 1.5, 2, 2.5, 3, 4, 6, 8):
         smaller = [max(8, math.ceil(n / coarser)) for n in shape]
-        if predict_memory(config, smaller, device) <= free:
+        if predict_memory(config, smaller, device, weighted) <= free:
             hints.append(f"a spacing {coarser:g} times coarser")
             break
     advice = " or ".join(hints) or "a much smaller image"
@@ -98,6 +129,20 @@ def check_memory(config: Config, shape: Sequence[int], device: torch.device) -> 
         f"memory: {tuple(shape)} voxels need about {needed / 2**30:.1f} GiB and {device} has "
         f"{free / 2**30:.1f} GiB free; {advice} would fit"
     )
+
+
+def check_result_memory(fixed: Sequence[int], moving: Sequence[int]) -> None:
+    """Raise MemoryError if the result of images of these shapes could not be made and written."""
+    voxels = np.array([math.prod(fixed), math.prod(moving)])
+    peak = LIBRARIES + max(int(voxels @ stage) for stage in (FORWARD, INVERSE))
+    needed = peak - psutil.Process().memory_info().rss
+    free = available_memory(torch.device("cpu"))
+    if needed > free:
+        raise MemoryError(
+            f"memory: the result on {tuple(fixed)} and {tuple(moving)} voxels needs about "
+            f"{needed / 2**30:.1f} GiB more and {free / 2**30:.1f} GiB are free; crop the images "
+            "or resample them to larger voxels"
+        )
 
 
 def check_memory_of_many(config: Config, shapes: Sequence[Sequence[int]], device) -> None:
@@ -112,6 +157,6 @@ def check_memory_of_many(config: Config, shapes: Sequence[Sequence[int]], device
             )
 
 
-def _with_step(config: Config, shape: Sequence[int], step: int, device) -> int:
+def _with_step(config: Config, shape: Sequence[int], step: int, device, weighted: bool) -> int:
     levels = tuple(replace(level, step=max(level.step, step)) for level in config.levels)
-    return predict_memory(replace(config, levels=levels), shape, device)
+    return predict_memory(replace(config, levels=levels), shape, device, weighted)

@@ -14,6 +14,7 @@ from nevf_lite.config import Config
 from nevf_lite.fields import VelocityField
 from nevf_lite.grid import sparse_shape
 from nevf_lite.integrate import jacobian_determinant
+from nevf_lite.losses import GlobalNCC
 from nevf_lite.optimise import make_field
 from nevf_lite.registration.channels import add_channels, check_channels, load_channels
 from nevf_lite.registration.contrast import contrast_note
@@ -97,6 +98,7 @@ class RegistrationProblem:
         add_channels(frame, fixed_channels, moving_channels, config, device)
         inputs = {name: None if t is None else t.to(device) for name, t in frame.tensors.items()}
         inputs["field"] = None if resume is None else _resumed_field(resume, frame).to(device)
+        inputs["coverage"] = frame.coverage
         config = replace(config, spacing=frame.spacing)
         timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
         initial, notes = (*frame.composed, *frame.resampled), [*mask_notes, *frame.notes]
@@ -114,6 +116,18 @@ class RegistrationProblem:
                 notes.append(FOLDED_NOTE.format(100 * folded))
         masks = fixed_mask, moving_mask
         return cls(fixed, moving, frame, config, device, inputs, initial, timings, notes, masks)
+
+    @property
+    def copies(self) -> bool:
+        """Whether the images agree where they are, to a ten-thousandth of their variance.
+
+        Then whatever moves is of the method, not of the images: local NCC gains a little by moves
+        at the edge of the head.
+        """
+        if self.inputs["initial"] is not None:
+            return False
+        dissimilarity = GlobalNCC(self.inputs["fixed"], self.inputs["fixed_mask"])
+        return dissimilarity(self.inputs["moving"], self.inputs["moving_mask"]).item() < 1e-4
 
     def effective_config(self, record: dict) -> Config:
         """The config with the step L that the finest level used.

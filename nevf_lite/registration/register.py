@@ -171,12 +171,11 @@ def register_many(
 def _registration(
     problem: RegistrationProblem, outcome: Fit, seconds: float, backend: str
 ) -> Registration:
-    config, notes = problem.config, problem.notes
+    config = problem.config
+    if problem.copies:
+        outcome.field.rest()
     if outcome.history:
-        effective = problem.effective_config(outcome.history[-1])
-        if effective != config:
-            config = effective
-            notes = [*notes, NOISE_NOTE.format(config.levels[-1].step)]
+        config = problem.effective_config(outcome.history[-1])
     return Registration(
         problem.transform(outcome.field, config),
         problem.fixed,
@@ -186,16 +185,10 @@ def _registration(
         {**problem.timings, "optimise": seconds},
         outcome.stopped,
         str(problem.device),
-        notes,
+        problem.notes,
         backend,
         problem.masks,
     )
-
-
-NOISE_NOTE = (
-    "Before the finest level the scans agree so well that what is left is noise, so that level was "
-    "sampled at every {:g} voxels only."
-)
 
 
 def _config(config: str | Config, spacing: float | None, seed: int | None) -> Config:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
 import secrets
+import shutil
+import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import psutil
 
 #: All files that a result folder may hold. Warped labels are written only if labels were passed,
 #: the view only by `nevf view`.
@@ -23,6 +29,7 @@ RESULT_FILES = (
     "view.html",
 )
 #: Error numbers of a full disk and a full quota; Windows has no EDQUOT.
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 _DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -79,7 +86,9 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         raise ValueError(f"output: {path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"output: there is no folder {path.parent}; create it first")
-    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    clear_leftovers(path.parent)
+    # the end of a name alone: with a prefix a long one would be too long
+    temporary = path.with_name(_unfinished() + secrets.token_hex(4) + path.name[-16:])
     with disk_errors(path):
         try:
             yield temporary
@@ -91,6 +100,28 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def unfinished_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder in a folder, for files that are moved when all are there; removed after."""
+    clear_leftovers(folder)
+    with tempfile.TemporaryDirectory(prefix=_unfinished(), dir=folder) as hidden:
+        yield Path(hidden)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed on this machine left unfinished in a folder."""
+    for path in folder.glob(".writing-*-*-*"):
+        _, machine, process, *_ = path.name.split("-")
+        if machine == _MACHINE and process.isdigit() and not psutil.pid_exists(int(process)):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _unfinished() -> str:
+    """The beginning of the names of what this process is writing: it says whose they are."""
+    return f".writing-{_MACHINE}-{os.getpid()}-"
 
 
 @contextlib.contextmanager

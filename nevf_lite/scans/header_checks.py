@@ -25,6 +25,10 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, name: str) -> None:
     shape = tuple(int(n) for n in shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"{name}: the image is empty, its shape is {shape}")
+    if len(shape) > 3 and shape[0] == 1 < shape[3]:
+        raise ValueError(
+            f"{name}: the first axis of {shape} has length 1; if it counts channels, pass image[0]"
+        )
     if any(n > 1 for n in shape[3:]):
         raise ValueError(
             f"{name}: shape {shape} holds several volumes; wanted one, "
@@ -75,7 +79,8 @@ def check_header(header, name: str, vectors: bool) -> None:
         shape = shape[:3]
     check_layout(shape, dtype, name)
     for axis, (length, zoom) in enumerate(zip(shape, header.get_zooms()[:3], strict=False)):
-        if length > 1 and not (zoom > 0 and np.isfinite(zoom)):
+        # nibabel and ITK take the size of a negative spacing
+        if length > 1 and not (zoom != 0 and np.isfinite(zoom)):
             raise ValueError(
                 f"{name}: the spacing along axis {axis} is {zoom:g}; wanted millimetres above 0, "
                 "so repair the header (pixdim)"

@@ -17,7 +17,14 @@ import numpy as np
 from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine
 from nevf_lite.scans.itk import LPS, sheared, to_itk
-from nevf_lite.scans.readers import ITK_SUFFIXES, as_numpy, open_image, read_itk, read_nibabel
+from nevf_lite.scans.readers import (
+    ITK_SUFFIXES,
+    as_numpy,
+    open_image,
+    read_itk,
+    read_nibabel,
+    space_code,
+)
 from nevf_lite.scans.space import Grid
 from nevf_lite.scans.vectors import checked, for_itk, in_space, to_displacement
 
@@ -56,7 +63,7 @@ def load_image(source, name: str = "image", registrable: bool = True) -> nib.Nif
         raise ValueError(
             f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
         )
-    return make_image(values, affine)
+    return make_image(values, affine, space_code(source))
 
 
 def load_labels(source, name: str = "labels") -> nib.Nifti1Image:
@@ -82,14 +89,14 @@ def load_labels(source, name: str = "labels") -> nib.Nifti1Image:
     return make_image(data.astype(np.int32), affine)
 
 
-def save_image(path: str | os.PathLike, data, grid: Grid | np.ndarray) -> None:
+def save_image(path: str | os.PathLike, data, grid: Grid | np.ndarray, code: int = 1) -> None:
     """Write an image or a label map: .nii, .nii.gz, .mgz, .nrrd or .mha, by the path's ending.
 
     data: (*shape) array or tensor. Floating point is written as float32, whole numbers and booleans
         as int16 where they fit, else int32. Two axes are written as one slice, (X, Y, 1).
-    grid: a Grid, or the (4, 4) affine from voxels to RAS mm.
-    NIfTI files carry the affine as sform and qform, both with code 1, so that nibabel, ITK and FSL
-    agree; an affine with shear, which a qform cannot hold, is written to the sform only.
+    grid: a Grid, or the (4, 4) affine from voxels to RAS mm. code: of the space, see `space_code`.
+    NIfTI files carry the affine as sform and qform, both with that code, so that nibabel, ITK and
+    FSL agree; an affine with shear, which a qform cannot hold, is written to the sform only.
     Raises ValueError for data that does not fit, OSError for a full disk. No partial file is left.
     """
     path = Path(path)
@@ -100,7 +107,7 @@ def save_image(path: str | os.PathLike, data, grid: Grid | np.ndarray) -> None:
     if data.ndim == 2:
         data = data[..., None]
     if suffix not in ITK_SUFFIXES:
-        image = nib.MGHImage(data, affine) if suffix == ".mgz" else make_image(data, affine)
+        image = nib.MGHImage(data, affine) if suffix == ".mgz" else make_image(data, affine, code)
         _write(path, image, compressed=suffix != ".nii")
         return
     import SimpleITK as sitk
@@ -116,12 +123,12 @@ def save_image(path: str | os.PathLike, data, grid: Grid | np.ndarray) -> None:
 
 
 def write_displacement(
-    path: str | os.PathLike, displacement: np.ndarray, grid: Grid | np.ndarray
+    path: str | os.PathLike, displacement: np.ndarray, grid: Grid | np.ndarray, code: int = 1
 ) -> None:
     """Write an ITK displacement field, as antsApplyTransforms, SimpleITK and NiTransforms read it.
 
     displacement: (*shape, 3), RAS mm, pull-back: from a point of the fixed grid to the moving one.
-    grid: the fixed Grid, or its (4, 4) affine. path: .nii or .nii.gz.
+    grid: the fixed Grid, or its (4, 4) affine. path: .nii or .nii.gz. code: of its space.
     The file is 5-D, (X, Y, Z, 1, 3), with intent "vector" (1007) and components in LPS mm. The
     field of a 2-D grid is written twice, (X, Y, 2, 1, 3): ITK reads a single slice as a 2-D image
     with three components, which fits no transform and has no position across the slice.
@@ -131,7 +138,7 @@ def write_displacement(
     """
     path = Path(path)
     suffix = suffix_of(path, (".nii", ".nii.gz"), "output")
-    field, affine = as_numpy(displacement).astype(np.float32), _affine_of(grid)
+    field, affine = as_numpy(displacement).astype(np.float32, copy=False), _affine_of(grid)
     if field.ndim not in (3, 4) or field.shape[-1] != 3:
         raise ValueError(f"displacement: wanted (X, Y, 3) or (X, Y, Z, 3), got {field.shape}")
     if isinstance(grid, Grid) and field.shape[:-1] != grid.shape:
@@ -139,7 +146,7 @@ def write_displacement(
     if not np.isfinite(field).all():
         raise ValueError("displacement: some vectors are NaN or infinite; nothing was written")
     field, affine = for_itk(field, Grid(field.shape[:-1], affine))
-    image = make_image(field[:, :, :, None], affine)
+    image = make_image(field[:, :, :, None], affine, code)
     image.header.set_intent("vector")
     _write(path, image, compressed=suffix == ".nii.gz")
 
@@ -177,7 +184,7 @@ def _storable(data) -> np.ndarray:
         raise ValueError(f"data: wanted two or three axes, got the shape {data.shape}")
     if data.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            stored = data.astype(np.float32)
+            stored = data.astype(np.float32, copy=False)
         if (np.isinf(stored) & np.isfinite(data)).any():
             raise ValueError("data: values reach beyond float32 (3.4e38); rescale them")
         return stored
@@ -195,26 +202,41 @@ def _affine_of(grid: Grid | np.ndarray) -> np.ndarray:
     return (grid if isinstance(grid, Grid) else Grid((2, 2, 2), grid)).affine
 
 
-def make_image(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
-    """A NIfTI image in mm with the same affine in sform and, unless it has shear, in qform."""
+def make_image(data: np.ndarray, affine: np.ndarray, code: int = 1) -> nib.Nifti1Image:
+    """A NIfTI image in mm with the same affine in sform and, unless it has shear, in qform.
+
+    code: of the space, in both, see `readers.space_code`.
+    """
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1, update_affine=False)
+    image.set_sform(affine, code=code, update_affine=False)
     if not sheared(affine):
-        image.set_qform(affine, code=1, update_affine=False)
+        image.set_qform(affine, code=code, update_affine=False)
     return image
 
 
 def _write(path: Path, image, compressed: bool) -> None:
-    """Write a nibabel image; the same image always gives the same bytes.
+    """Write a nibabel image slab by slab; the same image always gives the same bytes.
 
     nibabel's own save leaves its file open when a disk is full, and Windows cannot remove an open
-    file.
+    file; and it copies the whole image.
     """
-    raw = image.to_bytes()
     with atomic(path) as temporary, temporary.open("wb") as stream:
         if not compressed:
-            stream.write(raw)
+            _write_slabs(image, stream)
             return
         with gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as compressor:
-            compressor.write(raw)
+            _write_slabs(image, compressor)
+
+
+def _write_slabs(image, stream) -> None:
+    if isinstance(image, nib.MGHImage):
+        stream.write(image.to_bytes())
+        return
+    header = image.header.copy()
+    header.set_slope_inter(1, 0)
+    header.write_to(stream)
+    # the first axis changes fastest in the file: sections across the last axes follow each other
+    sections = np.asarray(image.dataobj).T
+    for index in np.ndindex(sections.shape[:-2]):
+        stream.write(np.ascontiguousarray(sections[index]).tobytes())

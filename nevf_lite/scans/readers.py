@@ -76,6 +76,25 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
     return data, affine, name
 
 
+def space_code(source) -> int:
+    """The NIfTI code of the space that an image's header names, 1 where it names none.
+
+    1: of the scanner; 2: aligned; 3: Talairach; 4: MNI. source: as for `load_image`.
+    """
+    header = source.header if isinstance(source, SpatialImage) else None
+    if isinstance(source, str | os.PathLike):
+        path = existing_file(source, "image")
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            with _open_decompressed(path) as stream:
+                start = stream.read(544)
+            image_class, size = _image_class(path, start, "image")
+            header = image_class.header_class(start[:size], check=False)
+    if not isinstance(header, nib.Nifti1Header):
+        return 1
+    codes = int(header["sform_code"]), int(header["qform_code"])
+    return next((code for code in codes if 1 <= code <= 5), 1)
+
+
 def as_numpy(data) -> np.ndarray:
     """An array, or a tensor on any device, as a NumPy array."""
     if hasattr(data, "detach"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import factorial
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nevf_lite.integrate import compose, determinant, jacobian_determinant
+from nevf_lite.transforms.resample import SLAB_VOXELS
 from nevf_lite.transforms.transform import Transform
 
 
@@ -20,7 +22,8 @@ class Folds:
 
     forward: fraction of cells whose Jacobian determinant by forward differences is 0 or below, the
         number in most papers.
-    central: fraction of inner voxels, by central differences, which miss a checkerboard of folds.
+    central: fraction of inner voxels, by central differences, which miss a checkerboard of folds; 0
+        where there are none.
     any: fraction of cells in which at least one simplex (triangle, tetrahedron) is flat or turned
         over; 0 means a digital diffeomorphism.
     volume: the non-diffeomorphic volume (area in 2-D), in voxels: the volume that is turned over.
@@ -37,7 +40,7 @@ class Folds:
 def folds(displacement: Tensor) -> Folds:
     """Folds by forward differences, by central differences and by simplices.
 
-    displacement: (N, ndim, *shape) in voxels, 2-D or 3-D, at least three voxels along each axis.
+    displacement: (N, ndim, *shape) in voxels, 2-D or 3-D, at least two voxels along each axis.
     The edges that meet at a corner of a cell span a simplex: one for each choice of forward or
     backward differences. Together with two in the middle of a 3-D cell they tile the cell twice.
     Half the volume of the negative simplices is the non-diffeomorphic volume (Liu et al., IJCV
@@ -46,28 +49,69 @@ def folds(displacement: Tensor) -> Folds:
     """
     u = torch.as_tensor(displacement)
     ndim = u.ndim - 2
-    if ndim not in (2, 3) or u.shape[1] != ndim or min(u.shape[2:]) < 3:
+    if ndim not in (2, 3) or u.shape[1] != ndim or min(u.shape[2:]) < 2:
         raise ValueError(
-            "displacement: wanted (N, 2, X, Y) or (N, 3, X, Y, Z) with 3 voxels or more along each "
+            "displacement: wanted (N, 2, X, Y) or (N, 3, X, Y, Z) with 2 voxels or more along each "
             f"axis, got {tuple(u.shape)}"
         )
+    return _as_fractions([_count_folds(u)])
+
+
+def folds_of(transform: Transform) -> Folds:
+    """`folds` of a transform on its fixed grid, a slab at a time."""
+    return _as_fractions(_count_folds(*slab) for slab in _voxel_slabs(transform))
+
+
+def _voxel_slabs(transform: Transform) -> Iterator[tuple[Tensor, int]]:
+    """The displacement on the fixed grid in slabs of cells along the first axis, in voxels.
+
+    Yields the displacement of the vertices of the cells, with one more layer where there is one,
+    and the number of layers of cells.
+    """
+    grid, displacement = transform.fixed, transform.displacement()
+    to_voxels = np.linalg.inv(grid.affine)[: grid.ndim, :3].T.astype(np.float32)
+    cells = grid.shape[0] - 1
+    height = max(1, SLAB_VOXELS // int(np.prod(grid.shape[1:])))
+    for start in range(0, cells, height):
+        stop = min(start + height, cells)
+        rows = np.moveaxis(displacement[start : stop + 2] @ to_voxels, -1, 0)
+        yield torch.from_numpy(np.ascontiguousarray(rows))[None], stop - start
+
+
+def _count_folds(u: Tensor, layers: int | None = None) -> np.ndarray:
+    """Cells, cells folded by forward differences and by any simplex, the volume that is turned
+    over, inner voxels, and those folded by central differences.
+
+    u: (N, ndim, *shape). layers: of cells along the first axis that count; by default all.
+    """
+    ndim, rim = u.ndim - 2, u
+    if layers is not None:
+        u = u[:, :, : layers + 1]
     any_folded, volume = None, 0.0
     for signed in _simplices(u):
         folded = signed <= 0
         if any_folded is None:  # the first simplex is that of the forward differences
-            forward, any_folded = float(folded.double().mean()), folded
+            forward, any_folded = float(folded.double().sum()), folded
         any_folded = any_folded | folded
         # a determinant is ndim! times the volume of its simplex; the simplices tile a cell twice
         volume -= float(signed.clamp(max=0).sum(dtype=torch.float64)) / (2 * factorial(ndim))
+    cells = any_folded.numel(), forward, float(any_folded.double().sum()), volume
+    if min(rim.shape[2:]) < 3:  # no inner voxels
+        return np.array([*cells, 0, 0])
     inner = (..., *[slice(1, -1)] * ndim)
-    gradients = torch.gradient(u, dim=tuple(range(2, ndim + 2)))
+    gradients = torch.gradient(rim, dim=tuple(range(2, ndim + 2)))
     central = _determinant([_add_identity(g[inner], axis) for axis, g in enumerate(gradients)]) <= 0
+    return np.array([*cells, central.numel(), float(central.double().sum())])
+
+
+def _as_fractions(counts: Iterable[np.ndarray]) -> Folds:
+    cells, forward, any_folded, volume, inner, central = sum(counts)
     return Folds(
-        forward=forward,
-        central=float(central.double().mean()),
-        any=float(any_folded.double().mean()),
-        volume=volume,
-        volume_fraction=volume / any_folded.numel(),
+        forward=float(forward / cells),
+        central=float(central / max(inner, 1)),
+        any=float(any_folded / cells),
+        volume=float(volume),
+        volume_fraction=float(volume / cells),
     )
 
 
@@ -86,7 +130,8 @@ def determinant_map(transform: Transform) -> np.ndarray:
 
     1 means no change of volume. Forward differences; the last value along each axis is repeated.
     """
-    values = jacobian_determinant(transform.voxel_displacement())[0].numpy()
+    slabs = (jacobian_determinant(u)[0, :layers].numpy() for u, layers in _voxel_slabs(transform))
+    values = np.concatenate(list(slabs))
     return np.pad(values, [(0, 1)] * values.ndim, mode="edge")
 
 

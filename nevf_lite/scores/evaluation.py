@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 
-from nevf_lite.scans.io import load_labels
+from nevf_lite.scans.io import load_labels, make_image
 from nevf_lite.scans.space import Grid
 from nevf_lite.scores import metrics
-from nevf_lite.scores.deformation import folds
+from nevf_lite.scores.deformation import folds_of
 from nevf_lite.transforms.transform import Transform
 
 
@@ -96,20 +96,34 @@ def score_labels(
 ) -> LabelScores:
     """Warp the moving labels (nearest neighbour) onto the fixed ones and compare.
 
+    Voxels that the transform or the identity takes out of the moving labels' grid are not scored:
+    what was not seen is not missed.
     fixed_labels: path or image on the fixed image's grid. moving_labels: on any grid of the moving
     space. labels: the structures to score; by default every label but 0 that occurs in both maps.
     names: label to name. Raises as :func:`load_label_pair`.
     """
     fixed, moving, chosen = load_label_pair(transform.fixed, fixed_labels, moving_labels, labels)
-    fixed_values = np.asarray(fixed.dataobj)
     identity = Transform.identity(transform.fixed, transform.moving)
-    before, after = (t.warp_labels(moving) for t in (identity, transform))
+    before, after = (_warp_seen(t, moving) for t in (identity, transform))
+    seen = before[1] & after[1]
+    fixed_values = np.where(seen, np.asarray(fixed.dataobj), 0)
     dice, hd95 = [], []
-    for warped in (before, after):
-        values = np.asarray(warped.dataobj)
+    for warped, _ in (before, after):
+        values = np.where(seen, np.asarray(warped.dataobj), 0)
         dice.append(metrics.dice(fixed_values, values, chosen))
         hd95.append(metrics.hd95(fixed_values, values, transform.fixed.spacing, chosen))
-    return LabelScores(*dice, *hd95, dict(names or {}), fixed, before, after)
+    return LabelScores(*dice, *hd95, dict(names or {}), fixed, before[0], after[0])
+
+
+def _warp_seen(transform: Transform, labels: nib.Nifti1Image) -> tuple[nib.Nifti1Image, np.ndarray]:
+    """The warped labels, and where they were read within the grid of the moving ones, boolean."""
+    values = np.asarray(labels.dataobj)
+    low, high = int(values.min()), int(values.max())
+    background = high + 1 if high < np.iinfo(np.int32).max else low - 1  # a number not in use
+    marked = make_image(np.where(values == 0, background, values).astype(np.int32), labels.affine)
+    warped = np.array(transform.warp_labels(marked).dataobj)
+    seen = warped != 0
+    return make_image(np.where(warped == background, 0, warped), transform.fixed.affine), seen
 
 
 def score_deformation(transform: Transform, mask: np.ndarray | None = None) -> dict[str, float]:
@@ -120,10 +134,11 @@ def score_deformation(transform: Transform, mask: np.ndarray | None = None) -> d
     simplices, ndv_percent the non-diffeomorphic volume), and the mean and maximum of inverse
     consistency in millimetres.
     """
-    folding = folds(transform.voxel_displacement())
-    mask = np.ones(transform.fixed.shape, bool) if mask is None else mask
-    stride = max(1, mask.sum() // 200_000)  # leaves fewer than 400 000 points
-    points = transform.fixed.to_world(np.argwhere(mask)[::stride])
+    folding, shape = folds_of(transform), transform.fixed.shape
+    count = int(np.prod(shape) if mask is None else mask.sum())
+    stride = max(1, count // 200_000)  # leaves fewer than 400 000 points
+    chosen = np.arange(0, count, stride) if mask is None else np.flatnonzero(mask)[::stride]
+    points = transform.fixed.to_world(np.stack(np.unravel_index(chosen, shape), axis=-1))
     returned = transform.points_to_fixed(transform.points_to_moving(points))
     error = metrics.tre(points, returned)
     return {

@@ -2,7 +2,8 @@
 
 SimpleITK maximises mutual information (Mattes et al. 2003) from coarse to fine, first over rigid,
 then over affine transforms. The search starts from the centres of mass with a few rotations of the
-head. Slices and volumes take the same code, and the same input gives the same matrix.
+head, and from the headers alone. Slices and volumes take the same code, and the same input gives
+the same matrix.
 """
 
 from __future__ import annotations
@@ -84,7 +85,11 @@ class _TooLittleOverlap(ValueError):
 
 
 def _initial_transforms(fixed: AffineImage, moving: AffineImage) -> Iterator:
-    """Rigid transforms that align the centres of mass: without rotation, and with each rotation."""
+    """Rigid transforms that align the centres of mass, without rotation and with each rotation.
+
+    And none at all: where a scan ends inside the head its centre of mass is not the head's, and the
+    headers are the better start.
+    """
     import SimpleITK as sitk
 
     centre = fixed.centre_of_mass()
@@ -92,7 +97,8 @@ def _initial_transforms(fixed: AffineImage, moving: AffineImage) -> Iterator:
     ndim = len(centre)
     turns = [np.zeros(1 if ndim == 2 else 3)]
     turns += [angle * axis for axis in np.eye(len(turns[0])) for angle in ROTATIONS]
-    for turn in turns:
+    starts = [(turn, shift) for turn in turns]
+    for turn, shift in [*starts, (turns[0], np.zeros(ndim))]:
         transform = sitk.Euler2DTransform() if ndim == 2 else sitk.Euler3DTransform()
         transform.SetCenter(centre.tolist())
         transform.SetTranslation(shift.tolist())

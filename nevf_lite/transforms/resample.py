@@ -11,8 +11,8 @@ import torch
 from nevf_lite.scans.space import Grid
 from nevf_lite.warp import sample
 
-#: Voxels whose positions are held at once: bounds the memory of warping to a few hundred MB.
-SLAB_VOXELS = 4_000_000
+#: Voxels whose positions are held at once: bounds the memory of warping to about a hundred MB.
+SLAB_VOXELS = 500_000
 
 
 def _slabs(grid: Grid) -> Iterator[tuple[slice, list[np.ndarray]]]:

@@ -100,7 +100,7 @@ def test_the_loss_composes_in_that_order():
     problem = _LevelLoss(fixed, moving, initial, None, None, config.levels[0], config)
     with torch.no_grad():
         residual, _ = deformation(field, shape, config.levels[0].step, config)
-        whole = problem._compose(residual)
+        whole, *_ = problem._warp(residual)
         wanted = _composed(residual, initial)
         axes = [torch.arange(float(n)) for n in shape]
         x = torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
