@@ -361,9 +361,9 @@ def test_scl_slope_that_overflows(tmp_path, slope, inter):
     refuses(tmp_path / "a.nii", "scl_slope")
 
 
-@pytest.mark.parametrize("zoom", [0.0, np.nan, np.inf, 1e-9, 1e9])
+@pytest.mark.parametrize("zoom", [0.0, -1.0, np.nan, np.inf, 1e-9, 1e9])
 def test_absurd_spacing(tmp_path, zoom):
-    """Zero, NaN, nanometres and parsecs."""
+    """Zero, NaN, nanometres and parsecs; a negative one, for which ITK mirrors the axis."""
     nib.save(nib.Nifti1Image(noise(4, 5, 6), np.eye(4)), tmp_path / "a.nii")
     raw = bytearray((tmp_path / "a.nii").read_bytes())
     struct.pack_into("<f", raw, 84, zoom)  # pixdim[2]
