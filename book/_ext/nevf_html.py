@@ -28,6 +28,8 @@ MISSING = re.compile(r"<td>(?:NaN|nan|None)</td>")
 TWO_HEADERS = re.compile(r"<thead>\s*(<tr[^>]*>.*?</tr>)\s*(<tr[^>]*>.*?</tr>)\s*</thead>", re.S)
 HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
 
+#: Beside a chapter with pages under it: it has no word.
+ARROW = '<span class="toctree-toggle"'
 #: A picture that a notebook carries inside itself.
 CARRIED = re.compile(
     r'<img (alt="[^"]*") src="data:image/(webp|png|svg)(?:\+xml)?;base64,([A-Za-z0-9+/=]+)"'
@@ -44,6 +46,7 @@ def fix_page(text: str, path: Path) -> str:
         text = TWO_HEADERS.sub(_one_header, text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
+    text = text.replace(f"<summary>{ARROW}", f'<summary aria-label="Its pages">{ARROW}')
     # a bibliography has the role of a list, but its entries are not list items
     text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     text = text.replace(' role="doc-biblioentry"', "")
