@@ -116,7 +116,7 @@ def test_a_narrow_phone(visit, pages):
         seen.page.set_viewport_size({"width": 360, "height": 740})
         frame = inside(seen.page)
         assert frame.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        for control in frame.locator("button, input").all():
+        for control in frame.locator("button:visible, input:visible").all():
             box = control.bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["height"] >= 24
 
