@@ -77,7 +77,7 @@ def _adjust_page(app, pagename, templatename, context, doctree) -> None:
 
 
 def _fix_pages(app, exception) -> None:
-    """Apply `fix_page` to every page of a finished HTML build; fill in the verdicts and the home."""
+    """Apply `fix_page` to every page of a finished build; fill in the verdicts and the home."""
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             text = path.read_text(encoding="utf-8")
