@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import platform
@@ -66,6 +67,9 @@ def write_result_folder(
     if fixed_labels is not None and moving_labels is not None:
         scores = score_labels(transform, fixed_labels, moving_labels, labels, label_names)
     document = _document(transform, history, run, scores, dict(metrics or {}), command)
+    document["images"] = {
+        name: image.get_filename() for name, image in zip(("fixed", "moving"), images, strict=False)
+    }
     is_new = not folder.exists()
     try:
         with disk_errors(folder):
@@ -119,6 +123,7 @@ def _write_files(
     title: str,
 ) -> None:
     from nevf_lite.viz.report.report import ReportData, write_report
+    from nevf_lite.viz.viewer.viewer import DeformationViewer
 
     fixed, moving, warped = images
     displacement = transform.displacement()
@@ -155,6 +160,9 @@ def _write_files(
         config=document["config"],
         versions=document["versions"],
         warnings=document["notes"],
+        files=[name for name in document["images"].values() if name],
+        date=f"{datetime.date.today():%-d %B %Y}",
+        viewer=DeformationViewer(transform, moving, fixed, title),
         **labels,
     )
     write_report(folder / "report.html", report)

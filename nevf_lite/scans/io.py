@@ -51,7 +51,16 @@ def load_image(source, name: str = "image") -> nib.Nifti1Image:
         raise ValueError(
             f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
         )
-    return make_image(values, affine)
+    return _named(make_image(values, affine), source)
+
+
+def _named(image: nib.Nifti1Image, source) -> nib.Nifti1Image:
+    """The image with the file that it was read from as its `get_filename()`, where it was one."""
+    is_path = isinstance(source, str | os.PathLike)
+    path = source if is_path else getattr(source, "get_filename", lambda: None)()
+    if path:
+        image.file_map["image"].filename = os.path.abspath(os.path.expanduser(path))
+    return image
 
 
 def load_labels(source, name: str = "labels") -> nib.Nifti1Image:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 
 from nevf_lite.viz.style import AFTER, ALARM, BEFORE, INK, PAPER, Picture, chart, ink_style, styled
 
@@ -20,7 +19,10 @@ _PANEL_HEIGHTS = {"similarity": 1.8, "loss": 1.3, "folds": 1.0}  # inches
 
 @styled
 def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
-    """Similarity, loss and folds over the iterations, with a band for every second level.
+    """Similarity, loss and folds over the iterations, with a panel for each level.
+
+    A level compares images of its own resolution: its values are not those of another, and a panel
+    each has an axis of its own. In one curve the change of level looks like a failure.
 
     history: one mapping per iteration, in order, as :func:`nevf_lite.optimise.fit` records them,
         with any of the keys ``similarity``, ``loss``, ``folds`` (fraction of voxels with
@@ -43,17 +45,25 @@ def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
     with matplotlib.rc_context(ink_style(theme)):
         heights = [_PANEL_HEIGHTS[key] for key, *_ in drawn]
         figure = chart(sum(heights) + 0.8)
-        panels = figure.subplots(len(drawn), 1, sharex=True, height_ratios=heights, squeeze=False)
-        iterations = np.arange(1, len(history) + 1)
-        for axes, (_, label, colour, values) in zip(panels[:, 0], drawn, strict=True):
-            axes.plot(iterations, values, color=colour, marker="o" if len(history) == 1 else None)
-            axes.set_ylabel(label)
-            axes.grid(axis="y")
-            axes.margins(x=0)
-            _bands(axes, history, INK[theme], named=axes is panels[0, 0])
-            if colour == ALARM:
-                axes.set_ylim(bottom=0)
-        panels[-1, 0].set_xlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""))
+        levels = _levels(history)
+        panels = figure.subplots(
+            *(len(drawn), len(levels)), sharex="col", height_ratios=heights, squeeze=False
+        )
+        for column, (name, rows) in zip(panels.T, levels, strict=True):
+            iterations = np.arange(rows.start + 1, rows.stop + 1)
+            marker = "o" if len(iterations) == 1 else None
+            for axes, (_, label, colour, values) in zip(column, drawn, strict=True):
+                axes.plot(iterations, values[rows], color=colour, marker=marker)
+                axes.grid(axis="y")
+                axes.margins(x=0)
+                axes.locator_params(axis="x", integer=True, nbins=6 // len(levels) + 1)
+                axes.locator_params(axis="y", nbins=5)
+                if axes in panels[:, 0]:
+                    axes.set_ylabel(label)
+                if colour == ALARM:
+                    axes.set_ylim(bottom=0)
+            column[0].set_title(name, fontsize=9)
+        figure.supxlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""), fontsize=10)
         figure.align_ylabels()
     ends = [(key, values[np.isfinite(values)][[0, -1]]) for key, _, _, values in drawn]
     changes = [f"{key} from {first:.3g} to {last:.3g}" for key, (first, last) in ends]
@@ -65,28 +75,15 @@ def _column(history: Sequence[Mapping], key: str) -> np.ndarray:
     return np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=float)
 
 
-def _bands(axes: Axes, history: Sequence[Mapping], ink: str, named: bool) -> None:
-    """Shade every second level, and name each at the top of the first chart."""
+def _levels(history: Sequence[Mapping]) -> list[tuple[str, slice]]:
+    """The name of each level, empty where there is one alone, and its rows."""
     levels = [row.get("level") for row in history]
-    changes = [i for i in range(1, len(levels)) if levels[i] != levels[i - 1]]
-    starts = [0, *changes]
-    if len(starts) < 2:
-        return
-    for number, (start, stop) in enumerate(zip(starts, [*changes, len(levels)], strict=True)):
-        if number % 2:
-            axes.axvspan(start + 0.5, stop + 0.5, color=ink, alpha=0.09, linewidth=0)
-        if named:
-            level = levels[start]
-            text = level if isinstance(level, str) else f"level {level + 1}"
-            axes.text(
-                (start + stop + 1) / 2,
-                1.02,
-                text,
-                transform=axes.get_xaxis_transform(),
-                ha="center",
-                va="bottom",
-                fontsize=9,
-            )
+    starts = [0, *(i for i in range(1, len(levels)) if levels[i] != levels[i - 1])]
+    named = [level if isinstance(level, str) else f"level {(level or 0) + 1}" for level in levels]
+    return [
+        (named[start] if len(starts) > 1 else "", slice(start, stop))
+        for start, stop in zip(starts, [*starts[1:], len(levels)], strict=True)
+    ]
 
 
 @styled

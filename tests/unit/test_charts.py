@@ -26,16 +26,18 @@ def history(iterations=20, folds=0.0) -> list[dict]:
 def test_convergence_counts_iterations_over_all_levels():
     """Protects the x axis: `iteration` restarts at each level, the curve does not."""
     figure = figures.convergence(history())
-    assert len(figure.axes) == 2  # no folds, no chart of folds
-    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), np.arange(1, 21))
-    assert [t.get_text() for t in figure.axes[0].texts] == ["level 1", "level 2"]
-    assert "10 s in all" in figure.axes[-1].get_xlabel()
+    assert len(figure.axes) == 4  # two levels; no folds, no charts of folds
+    for axes, first in zip(figure.axes[:2], (1, 11), strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_xdata(), np.arange(first, first + 10))
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["level 1", "level 2"]
+    assert figure.axes[0].get_ylim() != figure.axes[1].get_ylim()  # each level on its own scale
+    assert "10 s in all" in figure.get_supxlabel()
     assert "no folds in any" in figure.alt
 
 
 def test_convergence_shows_folds_in_percent():
     """Protects the unit: the optimiser records a fraction."""
-    axes = figures.convergence(history(folds=0.002)).axes[-1]
+    axes = figures.convergence(history(folds=0.002)).axes[-2]
     assert axes.get_ylabel() == "folds (%)"
     np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.2)
 

@@ -1,8 +1,8 @@
 """One HTML file with the results of a registration and the command that repeats it.
 
-The file makes no requests: its pictures are embedded, it has no script, and its content security
-policy forbids requests. It follows the light or dark setting of the browser, fits a phone, and
-prints.
+The file makes no requests: its pictures are embedded, its only script is that of the deformation
+viewer, in a frame of its own, and its content security policy forbids requests. It follows the
+light or dark setting of the browser, fits a phone, and prints on one page.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from nevf_lite.scans.files import atomic
 from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures
 from nevf_lite.viz.charts import ranked
-from nevf_lite.viz.report.summary import Metric, as_json, headline, metrics
+from nevf_lite.viz.report.summary import Metric, as_json, headline, metrics, verdict
 from nevf_lite.viz.slices import view_point
 from nevf_lite.viz.style import Picture, data_uri
+from nevf_lite.viz.viewer.viewer import DeformationViewer
 
+_MAX_NUMBERS = 4  # at the top; the others are folded
 _MAX_SINGLE_COLUMN = 24  # structures; a longer Dice table is set in two columns
 
 
@@ -42,7 +44,9 @@ class ReportData:
         mean Dice (``dice_before``, ``dice_after``), ``folds_percent`` or ``seconds``, they are
         computed from the fields above.
     command: the command that repeats the registration. config, versions: its settings and the
-        versions of its packages. warnings: sentences shown at the top of the page.
+        versions of its packages. warnings: caveats, shown under the numbers. files: the files that
+        were registered, fixed and moving. date: of the registration. viewer: of the deformation, or
+        None.
     """
 
     title: str
@@ -63,6 +67,9 @@ class ReportData:
     config: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    files: Sequence[str] = ()
+    date: str = ""
+    viewer: DeformationViewer | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,12 @@ def render(report: ReportData) -> str:
     return environment.get_template("page.html.jinja").render(
         title=report.title,
         headline=headline(entries),
-        metrics=entries,
+        verdict=verdict(entries),
+        metrics=entries[:_MAX_NUMBERS],
+        more_metrics=entries[_MAX_NUMBERS:],
         warnings=list(report.warnings),
+        about=[*(os.path.basename(name) for name in report.files), *filter(None, [report.date])],
+        viewer=None if report.viewer is None else report.viewer._repr_html_(),
         plane_count=Grid.of(report.fixed).ndim,
         dice=_dice_tables(report),
         has_before=report.dice_before is not None,

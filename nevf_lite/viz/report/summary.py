@@ -119,6 +119,28 @@ def headline(entries: list[Metric]) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
+def verdict(entries: list[Metric]) -> str:
+    """What the numbers say, in a sentence: whether it got better, and whether the map folds."""
+    by_key = {metric.key: metric for metric in reversed(entries)}
+    told = []
+    for key, name, better in (("dice", "overlap of the labels", 1), ("tre", "error", -1)):
+        metric = by_key.get(key)
+        if metric and _finite(metric.value) and _finite(metric.before):
+            gain = better * (metric.value - metric.before)
+            told.append(f"The {name} {'improved' if gain > 0 else 'did not improve'}")
+            break
+    folds = by_key.get("folds")
+    if folds and _finite(folds.value):
+        if folds.value == 0:
+            told.append("the map folds nowhere")
+        elif folds.value < 0.1:
+            told.append(f"hardly any of the map folds ({folds.text} of its cells)")
+        else:
+            told.append(f"the map folds in {folds.text} of its cells: look at the yellow marks")
+    sentence = (" and " if len(told) < 2 or "not" not in told[0] else ", and ").join(told)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+
+
 def number(value: object) -> str:
     """A value as text: up to three significant digits, thousands separated, "–" if not finite."""
     value = _to_python(value)
