@@ -285,11 +285,11 @@ def test_playback_walks_back(visit, pages):
         frame = inside(seen.page)
         frame.locator("#time").fill("0.97")
         frame.locator("#play").click()
-        frame.wait_for_function("state.t === 1", polling=20)
-        frame.wait_for_function("state.t < 0.95 && state.t > 0.5", polling=20)
+        for reached in ("t === 1", "t < 0.95 && t > 0.5"):
+            frame.wait_for_function(f"() => {{ const {{ t }} = state; return {reached}; }}")
         frame.evaluate("setTime(0.03)")
-        frame.wait_for_function("state.t === 0", polling=20)
-        frame.wait_for_function("state.t > 0.05 && state.t < 0.5", polling=20)
+        for reached in ("t === 0", "t > 0.05 && t < 0.5"):
+            frame.wait_for_function(f"() => {{ const {{ t }} = state; return {reached}; }}")
 
 
 def test_hover_tells_what_the_map_does(visit, pages, viewers):
@@ -309,11 +309,11 @@ def test_hover_tells_what_the_map_does(visit, pages, viewers):
         assert np.abs(np.array([float(x) for x in u.split(",")]) - wanted).max() < 0.6
         assert float(length) == pytest.approx(np.linalg.norm(wanted), abs=0.6)
         assert 0.2 < float(determinant) < 3
+        told = frame.locator("#probe").inner_text()
         scene = frame.locator("#scene").bounding_box()
         mouse.move(scene["x"] + scene["width"] / 2, scene["y"] + scene["height"] / 2)
         frame.wait_for_function(
-            "old => document.getElementById('probe').textContent !== old",
-            arg=frame.locator("#probe").inner_text(),
+            "old => document.getElementById('probe').textContent !== old", arg=told
         )
 
 
