@@ -144,7 +144,7 @@ def test_four_numbers_first_and_the_rest_folded():
     text = render(
         plain(summary=summary, files=["/a/f.nii", "/b/m.nii"], date="1 May 2026", warnings=["Hm."])
     )
-    first, folded = text.split("<summary>All numbers</summary>")
+    first, folded = text.split("<summary>More numbers</summary>")
     assert first.count("<dt>") == 4 and folded.count("<dt>") == 2
     assert first.index("f.nii · m.nii · 1 May 2026") < first.index("<dt>") < first.index("Hm.")
     assert "The overlap of the labels improved and the map folds in 0.500\u00a0% of its" in first

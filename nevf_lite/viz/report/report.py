@@ -19,12 +19,11 @@ from nevf_lite.scans.files import atomic
 from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures
 from nevf_lite.viz.charts import ranked
-from nevf_lite.viz.report.summary import Metric, as_json, headline, metrics, verdict
+from nevf_lite.viz.report.summary import Metric, as_json, headline, leading, metrics, verdict
 from nevf_lite.viz.slices import view_point
 from nevf_lite.viz.style import Picture, data_uri
 from nevf_lite.viz.viewer.viewer import DeformationViewer
 
-_MAX_NUMBERS = 4  # at the top; the others are folded
 _MAX_SINGLE_COLUMN = 24  # structures; a longer Dice table is set in two columns
 
 
@@ -108,12 +107,13 @@ def render(report: ReportData) -> str:
         lstrip_blocks=True,
     )
     entries = _metrics(report)
+    first, others = leading(entries)
     return environment.get_template("page.html.jinja").render(
         title=report.title,
         headline=headline(entries),
         verdict=verdict(entries),
-        metrics=entries[:_MAX_NUMBERS],
-        more_metrics=entries[_MAX_NUMBERS:],
+        metrics=first,
+        more_metrics=others,
         warnings=list(report.warnings),
         about=[*(os.path.basename(name) for name in report.files), *filter(None, [report.date])],
         viewer=None if report.viewer is None else report.viewer._repr_html_(),

@@ -21,6 +21,7 @@ _HEADLINE_METRICS = (
     ("ncc", "NCC"),
     ("similarity", "similarity"),
 )
+_LEADING = ("dice", "tre", "error", "ncc", "similarity", "folds", "inverse_consistency", "")
 _UNITS = {"mm": "mm", "percent": "%", "seconds": "s", "mib": "MiB"}
 _KNOWN = {  # key without before, after and unit: (name, what it means)
     "dice": ("Mean Dice", "overlap of the labels; 1 is perfect"),
@@ -117,6 +118,13 @@ def headline(entries: list[Metric]) -> str:
         phrases.append(duration(time.value))
     sentence = ", ".join(phrases) or "Registered"
     return sentence[0].upper() + sentence[1:]
+
+
+def leading(entries: list[Metric], count: int = 4) -> tuple[list[Metric], list[Metric]]:
+    """The numbers of the first screen, which say different things, and all others."""
+    order = {key: place for place, key in enumerate(_LEADING)}
+    ranked = sorted(entries, key=lambda metric: order.get(metric.key, len(order)))
+    return ranked[:count], [metric for metric in entries if metric not in ranked[:count]]
 
 
 def verdict(entries: list[Metric]) -> str:
