@@ -22,6 +22,7 @@ from nevf_bibliography import setup_bibliography  # noqa: E402
 from nevf_chapters import setup_chapters  # noqa: E402
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
+from nevf_home import HOME, fix_home  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
 from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
@@ -79,13 +80,16 @@ def _adjust_page(app, pagename, templatename, context, doctree) -> None:
 
 
 def _fix_pages(app, exception) -> None:
-    """Apply `nevf_html.fix_page` to every page of a finished HTML build; fill in the verdicts."""
+    """Apply `fix_page` to every page of a finished build; fill in the verdicts and the home."""
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             text = path.read_text(encoding="utf-8")
             fixed = fix_page(text, path).replace(
                 VERDICTS_SPAN, VERDICTS_SPAN.replace("><", f">{headline()}<")
             )
+            if path == Path(app.outdir) / f"{HOME}.html":
+                titles = {name: title.astext() for name, title in app.env.titles.items()}
+                fixed = fix_home(fixed, titles, Path(app.outdir) / "_static")
             if fixed != text:
                 path.write_text(fixed, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ EXAMPLES = {
   nevf view result -o deformation.html --no-open"""
 }
 PAGE = "view.html"
+RECORD = "result.json"
 
 
 def view(
@@ -27,11 +29,12 @@ def view(
         option("-o --output", "FILE", "File to write the page to.", f"{PAGE} in the result folder"),
     ] = None,
     fixed: Annotated[
-        Path | None, option("--fixed", "IMAGE", "The fixed image, for comparison.", "not shown")
+        Path | None,
+        option("--fixed", "IMAGE", "The fixed image, for comparison.", "the one registered"),
     ] = None,
     moving: Annotated[
         Path | None,
-        option("--moving", "IMAGE", "The moving image.", "warped.nii.gz, warped back"),
+        option("--moving", "IMAGE", "The moving image.", "the one registered"),
     ] = None,
     no_open: Annotated[
         bool, option("--no-open", None, "Write the page without opening it.")
@@ -57,7 +60,8 @@ def view(
     from nevf_lite.viz.viewer.viewer import DeformationViewer
 
     loaded = Transform.load(transform)
-    source = moving
+    fixed = fixed or _registered(folder, "fixed")
+    source = moving or _registered(folder, "moving")
     if source is None:
         warped = folder / "warped.nii.gz"
         if not (folder.is_dir() and warped.exists()):
@@ -71,3 +75,12 @@ def view(
 
         if not webbrowser.open(output.expanduser().resolve().as_uri()):
             note(f"no browser could be started; open {output} in a browser")
+
+
+def _registered(folder: Path, role: str) -> Path | None:
+    """The scan that a result folder says was registered, where it still is; None otherwise."""
+    record = folder / RECORD
+    if not (folder.is_dir() and record.is_file()):
+        return None
+    name = json.loads(record.read_text(encoding="utf-8")).get("images", {}).get(role)
+    return Path(name) if name and Path(name).is_file() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import platform
@@ -67,6 +68,9 @@ def write_result_folder(
     if fixed_labels is not None and moving_labels is not None:
         scores = score_labels(transform, fixed_labels, moving_labels, labels, label_names)
     document = _document(transform, history, run, scores, dict(metrics or {}), command)
+    document["images"] = {
+        name: image.get_filename() for name, image in zip(("fixed", "moving"), images, strict=False)
+    }
     is_new = not folder.exists()
     try:
         with disk_errors(folder):
@@ -122,6 +126,7 @@ def _write_files(
     title: str,
 ) -> None:
     from nevf_lite.viz.report.report import ReportData, write_report
+    from nevf_lite.viz.viewer.viewer import DeformationViewer
 
     fixed, moving, warped = images
     displacement = transform.displacement()
@@ -166,6 +171,9 @@ def _write_files(
         warnings=document["notes"],
         fixed_mask=counted[0],
         warped_mask=counted[1],
+        files=[name for name in document["images"].values() if name],
+        date=f"{datetime.date.today():%-d %B %Y}",
+        viewer=DeformationViewer(transform, moving, fixed, title),
         **labels,
     )
     write_report(folder / "report.html", report)

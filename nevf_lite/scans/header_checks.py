@@ -79,7 +79,7 @@ def check_header(header, name: str, vectors: bool) -> None:
         shape = shape[:3]
     check_layout(shape, dtype, name)
     for axis, (length, zoom) in enumerate(zip(shape, header.get_zooms()[:3], strict=False)):
-        # of a negative spacing nibabel takes the size, and ITK mirrors the axis: left might be right
+        # a negative one: nibabel takes its size, ITK mirrors the axis, so left might be right
         if length > 1 and not (zoom > 0 and np.isfinite(zoom)):
             raise ValueError(
                 f"{name}: the spacing along axis {axis} is {zoom:g}; wanted millimetres above 0, "

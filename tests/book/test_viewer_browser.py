@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -115,7 +116,7 @@ def test_a_narrow_phone(visit, pages):
         seen.page.set_viewport_size({"width": 360, "height": 740})
         frame = inside(seen.page)
         assert frame.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        for control in frame.locator("button, input").all():
+        for control in frame.locator("button:visible, input:visible").all():
             box = control.bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["height"] >= 24
 
@@ -193,9 +194,9 @@ def test_time_slices_and_buttons(visit, pages):
         assert now != before
         before, now = after(frame, lambda: frame.locator("#at2").press("ArrowRight"), axial)
         assert now != before and " mm" in frame.locator("#at2").get_attribute("aria-valuetext")
-        before, now = after(frame, lambda: frame.locator("#which").click(), axial)
+        before, now = after(frame, lambda: frame.locator("#showFixed").click(), axial)
         assert now != before and "Fixed scan" in frame.locator(".slices figcaption").inner_text()
-        assert frame.locator("#which").get_attribute("aria-pressed") == "true"
+        assert frame.locator("#showFixed").get_attribute("aria-pressed") == "true"
         canvas = frame.locator(axial)
         before, now = after(frame, lambda: canvas.click(position={"x": 90, "y": 60}))
         assert now != before
@@ -228,22 +229,158 @@ def test_turning_by_drag_and_by_keys(visit, pages):
         assert now != before
 
 
-def test_a_finger(visit, pages):
-    """A sideways stroke turns the scene; up and down scrolls the page, as it does elsewhere."""
+def test_fingers(visit, pages):
+    """On the scene one finger turns and tilts, two zoom; on the slices the page still scrolls."""
     with visit(pages["3"], "phone", touch=True) as seen:
         frame = inside(seen.page)
         box = frame.locator("#scene").bounding_box()
-        finger = seen.page.context.new_cdp_session(seen.page)
+        touch = seen.page.context.new_cdp_session(seen.page)
 
-        def stroke() -> None:
-            for kind, x in (("touchStart", 100), ("touchMove", 150), ("touchMove", 200)):
-                at = {"x": box["x"] + x, "y": box["y"] + 120}
-                finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [at]})
-            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        def stroke(*steps: list[tuple[int, int]]) -> None:
+            for k, fingers in enumerate(steps):
+                points = [{"x": box["x"] + x, "y": box["y"] + y} for x, y in fingers]
+                kind = "touchMove" if k else "touchStart"
+                touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
-        before, now = after(frame, stroke)
+        def view() -> dict:
+            return frame.evaluate("({ yaw: state.yaw, pitch: state.pitch, zoom: state.zoom })")
+
+        start = view()
+        after(frame, lambda: stroke([(100, 120)], [(150, 120)], [(200, 120)]))
+        turned = view()
+        assert turned["yaw"] != start["yaw"] and turned["pitch"] == start["pitch"]
+        after(frame, lambda: stroke([(100, 120)], [(100, 90)], [(100, 60)]))
+        assert view()["pitch"] < turned["pitch"] and seen.page.evaluate("scrollY") == 0
+        after(frame, lambda: stroke([(100, 90), (140, 90)], [(80, 90), (160, 90)]))
+        assert view()["zoom"] == pytest.approx(2, rel=0.1)
+        style = "c => getComputedStyle(c).touchAction"
+        assert frame.eval_on_selector("#scene", style) == "none"
+        assert frame.eval_on_selector("canvas[data-across]", style) == "pan-y"
+
+
+def test_wheel_and_space(visit, pages):
+    """The wheel zooms a scene that was clicked, and no other; the space bar plays and pauses."""
+    with visit(pages["3"]) as seen:
+        frame, mouse = inside(seen.page), seen.page.mouse
+        box = frame.locator("#scene").bounding_box()
+        mouse.move(box["x"] + 150, box["y"] + 150)
+        mouse.wheel(0, -200)
+        seen.page.wait_for_timeout(100)
+        assert frame.evaluate("state.zoom") == 1
+        mouse.click(box["x"] + 150, box["y"] + 150)
+        after(frame, lambda: mouse.wheel(0, -200))
+        assert frame.evaluate("state.zoom") > 1.2
+        frame.locator("#scene").press(" ")
+        assert frame.locator("#play").get_attribute("aria-label") == "Pause"
+        frame.locator("#scene").press(" ")
+        assert frame.locator("#play").get_attribute("aria-label") == "Play"
+        assert seen.page.evaluate("scrollY") == 0
+
+
+def test_playback_walks_back(visit, pages):
+    """After t = 1 time runs down again, and up from 0: the map is walked both ways."""
+    with visit(pages["3"]) as seen:
+        seen.page.emulate_media(reduced_motion="no-preference")
+        frame = inside(seen.page)
+        frame.locator("#time").fill("0.97")
+        frame.locator("#play").click()
+        for reached in ("t === 1", "t < 0.95 && t > 0.5"):
+            frame.wait_for_function(f"() => {{ const {{ t }} = state; return {reached}; }}")
+        frame.evaluate("setTime(0.03)")
+        for reached in ("t === 0", "t > 0.05 && t < 0.5"):
+            frame.wait_for_function(f"() => {{ const {{ t }} = state; return {reached}; }}")
+
+
+def test_hover_tells_what_the_map_does(visit, pages, viewers):
+    """The place under the pointer, its displacement and |J|, as the transform has them."""
+    with visit(pages["3"]) as seen:
+        frame, mouse = inside(seen.page), seen.page.mouse
+        frame.locator("#time").fill("1")
+        box = frame.locator('canvas[data-across="2"]').bounding_box()
+        mouse.move(box["x"] + box["width"] / 2 + 20, box["y"] + box["height"] / 2 + 10)
+        frame.wait_for_function("document.getElementById('probe').textContent.startsWith('here')")
+        text = frame.locator("#probe").inner_text().replace("\u2212", "-")
+        where, u, length, determinant = re.fullmatch(
+            r"here: \((.*)\) mm · u = \((.*)\), (.*) mm · \|J\| = (.*)", text
+        ).groups()
+        point = np.array([[float(x) for x in where.split(",")]])
+        wanted = viewers[3].transform.points_to_moving(point)[0] - point[0]
+        assert np.abs(np.array([float(x) for x in u.split(",")]) - wanted).max() < 0.6
+        assert float(length) == pytest.approx(np.linalg.norm(wanted), abs=0.6)
+        assert 0.2 < float(determinant) < 3
+        told = frame.locator("#probe").inner_text()
+        scene = frame.locator("#scene").bounding_box()
+        mouse.move(scene["x"] + scene["width"] / 2, scene["y"] + scene["height"] / 2)
+        frame.wait_for_function(
+            "old => document.getElementById('probe').textContent !== old", arg=told
+        )
+
+
+def test_the_brain_moves(visit, pages):
+    """The surface is the moving brain's at t = 0 and at t = 1 lies where the map puts it."""
+    with visit(pages["alone3"]) as seen:
+        seen.page.locator("body[data-drawn]").wait_for(timeout=20_000)
+        left = seen.page.evaluate(
+            """() => {
+            const { moving } = surfaces;
+            const at = (t) => { model.setTime(t); return moving.at(t); };
+            const gaps = (t) => { // between phi_t of where a point is seen, and the point
+              const now = at(t), u = model.atNodes(model.u, 3, now);
+              return now.map((p, i) => Math.abs(p + u[i] - moving.points[i]))
+                .reduce((a, b) => Math.max(a, b));
+            };
+            const far = at(1).map((p, i) => Math.abs(p - moving.points[i]));
+            return { gaps: [0, 0.25, 0.6, 1].map(gaps), far: far.reduce((a, b) => Math.max(a, b)),
+                     points: moving.count };
+            }"""
+        )
+    assert left["points"] > 1000 and left["far"] > 3
+    assert left["gaps"][0] == 0 and max(left["gaps"]) < 0.5  # mm; voxels are of 4 mm
+
+
+def test_compare_and_look(visit, pages):
+    """Swipe, blink, outline, lattice, cut and colour change what is drawn, and say so."""
+    with visit(pages["3"]) as seen:
+        frame = inside(seen.page)
+        axial = 'canvas[data-across="2"]'
+        for name, canvas in (
+            *(("outline", axial), ("lattice", axial), ("lattice", "#scene"), ("cut", "#scene")),
+            *(("swipe", axial), ("blink", axial)),
+        ):
+            pressed = frame.locator(f"#{name}").get_attribute("aria-pressed")
+            before, now = after(frame, lambda name=name: frame.locator(f"#{name}").click(), canvas)
+            assert now != before, name
+            assert frame.locator(f"#{name}").get_attribute("aria-pressed") != pressed
+        frame.locator("#blink").click()
+        before, now = after(frame, lambda: frame.locator("#divide").fill("0.2"), axial)
         assert now != before
-        assert frame.eval_on_selector("#scene", "c => getComputedStyle(c).touchAction") == "pan-y"
+        before, now = after(frame, lambda: frame.locator("#colour").select_option("distance"))
+        assert now != before and "moved by, mm" in frame.locator(".legend").inner_text()
+
+
+def test_the_hint_goes(visit, pages):
+    """ "Drag to turn" is there until somebody turns it."""
+    with visit(pages["3"]) as seen:
+        frame = inside(seen.page)
+        assert "Drag to turn" in frame.locator(".hint").inner_text()
+        frame.locator("#scene").press("ArrowLeft")
+        frame.wait_for_function("getComputedStyle(document.querySelector('.hint')).opacity === '0'")
+
+
+def test_print_of_a_viewer_that_was_never_seen(visit, pages):
+    """What nobody scrolled to prints as a picture, and one that was drawn prints as it stands."""
+    with visit(pages["many"]) as seen:
+        inside(seen.page)
+        seen.page.emulate_media(media="print")
+        last = seen.page.frames[-1]
+        assert last.locator("body[data-drawn]").count() == 0
+        assert last.evaluate(
+            """() => { const poster = document.querySelector('.poster');
+            return poster.complete && poster.naturalWidth > 100 && poster.checkVisibility(); }"""
+        )
+        assert not seen.page.frames[1].locator(".poster").is_visible()
+        assert not seen.page.frames[1].locator("#play").is_visible()
 
 
 def test_play_and_pause(visit, pages):

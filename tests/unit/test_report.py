@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.transform import Transform
 from nevf_lite.viz import figures
 from nevf_lite.viz.report.report import ReportData, render, write_report
+from nevf_lite.viz.viewer.viewer import DeformationViewer
 
 SECTIONS = [
-    "numbers", "slices", "checkerboard", "labels", "deformation", "dice", "convergence", "reproduce"
+    "numbers", "slices", "volume", "checkerboard", "labels", "deformation", "dice", "convergence",
+    "reproduce",
 ]  # fmt: skip
 HOSTILE = "<script>alert(1)</script> \"'&amp; ]]> {{ 7 * 7 }} Füße 脳 мозг \u202e"
 VOID = {"meta", "link", "img", "source", "br"}
@@ -131,6 +135,34 @@ def test_the_headline_says_what_happened(page):
     assert "Dice 0.35 → 0.60, no folds, 70 s" in page.text
 
 
+def test_four_numbers_first_and_the_rest_folded():
+    """Protects the first screen: names, date, a verdict, four numbers; caveats after them."""
+    summary = {
+        "dice_before": 0.347, "dice_after": 0.6, "hd95_after_mm": 1.5, "folds_percent": 0.5,
+        "inverse_consistency_mm": 0.01, "seconds": 70.2, "memory_mib": 300,
+    }  # fmt: skip
+    text = render(
+        plain(summary=summary, files=["/a/f.nii", "/b/m.nii"], date="1 May 2026", warnings=["Hm."])
+    )
+    first, folded = text.split("<summary>More numbers</summary>")
+    assert first.count("<dt>") == 4 and folded.count("<dt>") == 2
+    assert first.index("f.nii · m.nii · 1 May 2026") < first.index("<dt>") < first.index("Hm.")
+    assert "The overlap of the labels improved and the map folds in 0.500\u00a0% of its" in first
+
+
+def test_the_viewer_is_a_frame_of_its_own():
+    """Protects the report with a viewer: one sandboxed frame, and scripts allowed for it alone."""
+    report = sample((12, 10))
+    still = Transform.identity(Grid.of(report.fixed))
+    shown = DeformationViewer(still, report.moving_on_fixed, report.fixed, HOSTILE)
+    page = Page(render(dataclasses.replace(report, viewer=shown)))
+    (frame,) = page.all("iframe")
+    assert frame["sandbox"] == "allow-scripts" and frame["title"] == HOSTILE
+    assert not page.all("script")  # none outside the frame
+    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+    assert "default-src 'none'" in policy and "script-src 'unsafe-inline'" in policy
+
+
 def test_every_picture_is_inside_and_described(page):
     """Protects readers offline and readers who listen: data only, valid, with alt and size."""
     pictures = page.all("img")
@@ -203,7 +235,7 @@ def test_the_bare_minimum_makes_a_whole_page():
     bare = ReportData("t", full.fixed, full.moving_on_fixed, full.warped)
     page = Page(render(bare))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-    assert sorted(ids) == sorted(SECTIONS)
+    assert sorted(ids) == sorted(name for name in SECTIONS if name != "volume")
     assert len(page.all("img")) == 2 and "Registered" in page.text
     for said in ("No labels were given", "No iterations were recorded", "No command was recorded"):
         assert said in page.text

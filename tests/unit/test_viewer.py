@@ -270,9 +270,13 @@ def test_nevf_view_writes_and_opens(done, tmp_path, monkeypatch):
     said = nevf("view", folder)
     page = folder / "view.html"
     assert said.exit_code == 0 and said.stdout.split() == [str(page)]
-    assert "--moving" in said.stderr
     assert opened == [page.resolve().as_uri()]
-    assert not carried(page.read_text("utf-8"))["meta"]["hasFixed"]
+    assert carried(page.read_text("utf-8"))["meta"]["hasFixed"]  # both original scans
+    record = folder / "result.json"
+    kept = record.read_text("utf-8")
+    record.write_text(kept.replace(str(done["moving"]), str(tmp_path / "gone.nii.gz")), "utf-8")
+    assert "--moving" in nevf("view", folder, "--no-open").stderr  # the warped scan, taken back
+    record.write_text(kept, "utf-8")
 
     other = tmp_path / "v.html"
     words = ["--fixed", done["fixed"], "--moving", done["moving"]]

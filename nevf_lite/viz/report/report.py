@@ -1,8 +1,8 @@
 """One HTML file with the results of a registration and the command that repeats it.
 
-The file makes no requests: its pictures are embedded, it has no script, and its content security
-policy forbids requests. It follows the light or dark setting of the browser, fits a phone, and
-prints.
+The file makes no requests: its pictures are embedded, its only script is that of the deformation
+viewer, in a frame of its own, and its content security policy forbids requests. It follows the
+light or dark setting of the browser, fits a phone, and prints on one page.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures
 from nevf_lite.viz.charts import ranked
 from nevf_lite.viz.masks import counted_voxels
-from nevf_lite.viz.report.summary import Metric, as_json, headline, metrics
+from nevf_lite.viz.report.summary import Metric, as_json, headline, leading, metrics, verdict
 from nevf_lite.viz.slices import view_point
 from nevf_lite.viz.style import Picture, data_uri
+from nevf_lite.viz.viewer.viewer import DeformationViewer
 
 _MAX_SINGLE_COLUMN = 24  # structures; a longer Dice table is set in two columns
 
@@ -43,8 +44,10 @@ class ReportData:
         mean Dice (``dice_before``, ``dice_after``), ``folds_percent`` or ``seconds``, they are
         computed from the fields above.
     command: the command that repeats the registration. config, versions: its settings and the
-        versions of its packages. warnings: sentences shown at the top of the page.
-    fixed_mask, warped_mask: 1 where the fixed and the moving image counted, the second warped.
+        versions of its packages. warnings: caveats, shown under the numbers. files: the files that
+        were registered, fixed and moving. date: of the registration. viewer: of the deformation, or
+        None. fixed_mask, warped_mask: 1 where the fixed and the moving image counted, the second
+        warped.
     """
 
     title: str
@@ -67,6 +70,9 @@ class ReportData:
     warnings: Sequence[str] = ()
     fixed_mask: SpatialImage | None = None
     warped_mask: SpatialImage | None = None
+    files: Sequence[str] = ()
+    date: str = ""
+    viewer: DeformationViewer | None = None
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,16 @@ def render(report: ReportData) -> str:
         lstrip_blocks=True,
     )
     entries = _metrics(report)
+    first, others = leading(entries)
     return environment.get_template("page.html.jinja").render(
         title=report.title,
         headline=headline(entries),
-        metrics=entries,
+        verdict=verdict(entries),
+        metrics=first,
+        more_metrics=others,
         warnings=list(report.warnings),
+        about=[*(os.path.basename(name) for name in report.files), *filter(None, [report.date])],
+        viewer=None if report.viewer is None else report.viewer._repr_html_(),
         plane_count=Grid.of(report.fixed).ndim,
         dice=_dice_tables(report),
         has_before=report.dice_before is not None,

@@ -21,6 +21,7 @@ _HEADLINE_METRICS = (
     ("ncc", "NCC"),
     ("similarity", "similarity"),
 )
+_LEADING = ("dice", "tre", "error", "ncc", "similarity", "folds", "inverse_consistency", "")
 _UNITS = {"mm": "mm", "percent": "%", "seconds": "s", "mib": "MiB"}
 _KNOWN = {  # key without before, after and unit: (name, what it means)
     "dice": ("Mean Dice", "overlap of the labels; 1 is perfect"),
@@ -117,6 +118,35 @@ def headline(entries: list[Metric]) -> str:
         phrases.append(duration(time.value))
     sentence = ", ".join(phrases) or "Registered"
     return sentence[0].upper() + sentence[1:]
+
+
+def leading(entries: list[Metric], count: int = 4) -> tuple[list[Metric], list[Metric]]:
+    """The numbers of the first screen, which say different things, and all others."""
+    order = {key: place for place, key in enumerate(_LEADING)}
+    ranked = sorted(entries, key=lambda metric: order.get(metric.key, len(order)))
+    return ranked[:count], [metric for metric in entries if metric not in ranked[:count]]
+
+
+def verdict(entries: list[Metric]) -> str:
+    """What the numbers say, in a sentence: whether it got better, and whether the map folds."""
+    by_key = {metric.key: metric for metric in reversed(entries)}
+    told = []
+    for key, name, better in (("dice", "overlap of the labels", 1), ("tre", "error", -1)):
+        metric = by_key.get(key)
+        if metric and _finite(metric.value) and _finite(metric.before):
+            gain = better * (metric.value - metric.before)
+            told.append(f"The {name} {'improved' if gain > 0 else 'did not improve'}")
+            break
+    folds = by_key.get("folds")
+    if folds and _finite(folds.value):
+        if folds.value == 0:
+            told.append("the map folds nowhere")
+        elif folds.value < 0.1:
+            told.append(f"hardly any of the map folds ({folds.text} of its cells)")
+        else:
+            told.append(f"the map folds in {folds.text} of its cells: look at the yellow marks")
+    sentence = (" and " if len(told) < 2 or "not" not in told[0] else ", and ").join(told)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
 
 
 def number(value: object) -> str:

@@ -11,6 +11,7 @@ async function inflate(text) {
 
 const product = (shape) => shape.reduce((a, b) => a * b, 1);
 const clamp = (value, low, high) => Math.max(low, Math.min(value, high));
+const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 
 // Zigzag integers (0, -1, 1, -2, ...): all low bytes, then all high bytes.
 function unpack(bytes, offset, count) {
@@ -79,49 +80,60 @@ class Model {
     this.position = this.u.slice();
     const [n0, n1, n2] = this.lattice;
     let i = 0;
-    this.maxDisplacement = 0;
+    let longest = 0;
     for (let x = 0; x < n0; x++)
       for (let y = 0; y < n1; y++)
         for (let z = 0; z < n2; z++, i++) {
-          const [p, q, r] = [this.u[i], this.u[n + i], this.u[2 * n + i]];
-          if (this.brain[i])
-            this.maxDisplacement = Math.max(this.maxDisplacement, Math.hypot(p, q, r));
+          const p = this.u[i], q = this.u[n + i], r = this.u[2 * n + i];
+          if (this.brain[i]) longest = Math.max(longest, p * p + q * q + r * r);
           this.position[i] = p + x * this.cell[0];
           this.position[n + i] = q + y * this.cell[1];
           this.position[2 * n + i] = r + z * this.cell[2];
         }
+    this.maxDisplacement = Math.sqrt(longest);
     this.frame = Math.round(t * frames); // the nearest time with a fold count
     this.jacobian = this.determinants();
   }
 
   // The Jacobian determinant at each node, by finite differences.
   determinants() {
-    const { n, ndim, lattice, position, stride } = this;
+    const { n, ndim, lattice, position, stride, cell } = this;
     const out = new Float32Array(n);
-    const j = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
+    const j = [1, 0, 0, 0, 1, 0, 0, 0, 1]; // of a slice, the third axis stays
     for (let i = 0; i < n; i++) {
-      const index = this.index(i);
       for (let a = 0; a < ndim; a++) {
-        const low = index[a] > 0 ? i - stride[a] : i;
-        const high = index[a] < lattice[a] - 1 ? i + stride[a] : i;
-        const length = (this.cell[a] * (high - low)) / stride[a];
+        const k = Math.floor(i / stride[a]) % lattice[a];
+        const low = k > 0 ? i - stride[a] : i, high = k < lattice[a] - 1 ? i + stride[a] : i;
+        const length = (cell[a] * (high - low)) / stride[a];
         for (let c = 0; c < ndim; c++)
-          j[a][c] = (position[c * n + high] - position[c * n + low]) / length;
+          j[3 * a + c] = (position[c * n + high] - position[c * n + low]) / length;
       }
-      const [[a, b, c], [d, e, f], [g, h, k]] = j;
-      out[i] = a * (e * k - f * h) - b * (d * k - f * g) + c * (d * h - e * g);
+      out[i] = j[0] * (j[4] * j[8] - j[5] * j[7]) - j[1] * (j[3] * j[8] - j[5] * j[6])
+        + j[2] * (j[3] * j[7] - j[4] * j[6]);
     }
     return out;
   }
 
-  // The position of a point of the fixed scan at this time, linearly interpolated.
-  mapPoint(point) {
-    const { n, lattice } = this;
-    const [x, y, z] = [0, 1, 2].map((a) => this.neighbours(lattice[a], point[a] / this.cell[a]));
-    const out = point.slice();
-    for (const [i, wx] of x) for (const [j, wy] of y) for (const [k, wz] of z) {
-      const node = (i * lattice[1] + j) * lattice[2] + k;
-      for (let c = 0; c < 3; c++) out[c] += wx * wy * wz * this.u[c * n + node];
+  // Node values, `channels` of them at i, n + i, ..., at points (point, 3), linearly interpolated:
+  // (point, channels).
+  atNodes(values, channels, points) {
+    const { n, stride, cell } = this;
+    const [n0, n1, n2] = this.lattice;
+    const out = new Float32Array((points.length / 3) * channels);
+    for (let i = 0, o = 0; i < points.length; i += 3) {
+      const x = clamp(points[i] / cell[0], 0, n0 - 1), x0 = Math.min(Math.floor(x), n0 - 2);
+      const y = clamp(points[i + 1] / cell[1], 0, n1 - 1), y0 = Math.min(Math.floor(y), n1 - 2);
+      const z = n2 > 1 ? clamp(points[i + 2] / cell[2], 0, n2 - 1) : 0;
+      const z0 = n2 > 1 ? Math.min(Math.floor(z), n2 - 2) : 0, up = n2 > 1 ? 1 : 0;
+      const [a, b, c] = [x - x0, y - y0, z - z0];
+      for (let k = 0; k < channels; k++, o++) {
+        const p = k * n + x0 * stride[0] + y0 * stride[1] + z0;
+        const q = p + stride[1], r = p + stride[0], s = r + stride[1];
+        out[o] = (1 - c) * ((1 - a) * ((1 - b) * values[p] + b * values[q])
+            + a * ((1 - b) * values[r] + b * values[s]))
+          + c * ((1 - a) * ((1 - b) * values[p + up] + b * values[q + up])
+            + a * ((1 - b) * values[r + up] + b * values[s + up]));
+      }
     }
     return out;
   }
@@ -146,41 +158,54 @@ class Model {
     return out;
   }
 
-  // A plane of a scan at `level` mm: `width` x `height` values from 0 to 1, the first row at the
-  // top. If `warped`, each is sampled at its deformed position.
-  slice(scan, across, level, width, height, warped) {
-    const [b, c] = this.planeAxes(across);
-    const { lattice } = this;
-    const flat = warped ? this.onPlane(this.u, 3, across, level) : null;
+  // What `onPlane` gave, linearly interpolated to `width` x `height` pixels, the first row on top.
+  spread(flat, channels, across, width, height) {
+    const [nb, nc] = this.planeAxes(across).map((a) => this.lattice[a]);
     const columns = Array.from({ length: width }, (_, x) =>
-      this.neighbours(lattice[b], (x / (width - 1)) * (lattice[b] - 1)));
-    const out = new Float32Array(width * height);
-    const point = [0, 0, 0];
-    const u = [0, 0, 0];
+      this.neighbours(nb, (x / (width - 1)) * (nb - 1)));
+    const out = new Float32Array(channels * width * height);
     for (let y = 0, o = 0; y < height; y++) {
-      const up = 1 - y / (height - 1);
-      const [[j0, v0], [j1, v1]] = this.neighbours(lattice[c], up * (lattice[c] - 1));
-      for (let x = 0; x < width; x++, o++) {
-        if (warped) {
-          const [[i0, w0], [i1, w1]] = columns[x];
-          const m = lattice[c];
-          for (let k = 0; k < 3; k++)
-            u[k] = w0 * (v0 * flat[3 * (i0 * m + j0) + k] + v1 * flat[3 * (i0 * m + j1) + k]) +
-              w1 * (v0 * flat[3 * (i1 * m + j0) + k] + v1 * flat[3 * (i1 * m + j1) + k]);
-        }
-        point[b] = (x / (width - 1)) * this.extent[b] + u[b];
-        point[c] = up * this.extent[c] + u[c];
-        point[across] = level + u[across];
-        out[o] = this.sample(scan, point[0], point[1], point[2]);
+      const [[j0, v0], [j1, v1]] = this.neighbours(nc, (1 - y / (height - 1)) * (nc - 1));
+      for (let x = 0; x < width; x++) {
+        const [[i0, w0], [i1, w1]] = columns[x];
+        const [p, q] = [channels * (i0 * nc + j0), channels * (i0 * nc + j1)];
+        const [r, s] = [channels * (i1 * nc + j0), channels * (i1 * nc + j1)];
+        for (let k = 0; k < channels; k++, o++)
+          out[o] = w0 * (v0 * flat[p + k] + v1 * flat[q + k]) +
+            w1 * (v0 * flat[r + k] + v1 * flat[s + k]);
       }
     }
     return out;
   }
 
-  // A node's index along each axis.
-  index(node) {
-    const [, n1, n2] = this.lattice;
-    return [Math.floor(node / (n1 * n2)), Math.floor(node / n2) % n1, node % n2];
+  // Where the pixels of a plane at `level` mm are taken from, (pixel, 3): their own positions, or
+  // if `warped` those positions carried by phi_t, which are positions in the moving scan.
+  places(across, level, width, height, warped) {
+    const [b, c] = this.planeAxes(across);
+    const out = warped
+      ? this.spread(this.onPlane(this.u, 3, across, level), 3, across, width, height)
+      : new Float32Array(3 * width * height);
+    for (let y = 0, o = 0; y < height; y++)
+      for (let x = 0; x < width; x++, o += 3) {
+        out[o + b] += (x / (width - 1)) * this.extent[b];
+        out[o + c] += (1 - y / (height - 1)) * this.extent[c];
+        out[o + across] += level;
+      }
+    return out;
+  }
+
+  // A plane of a scan at `level` mm: `width` x `height` values from 0 to 1, the first row at the
+  // top. If `warped`, each is sampled at its deformed position.
+  slice(scan, across, level, width, height, warped) {
+    return this.sampleAll(scan, this.places(across, level, width, height, warped));
+  }
+
+  // A scan at many places, (place, 3).
+  sampleAll(scan, places) {
+    const out = new Float32Array(places.length / 3);
+    for (let i = 0, o = 0; i < out.length; i++, o += 3)
+      out[i] = this.sample(scan, places[o], places[o + 1], places[o + 2]);
+    return out;
   }
 
   // The axes that run right and up in a plane.

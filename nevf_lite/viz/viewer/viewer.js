@@ -1,11 +1,24 @@
-// Texts and controls. The page draws only after a change, and while visible.
+// Texts and playback. The page draws only after a change, and while visible.
 
-function positionText(a) {
+const minus = (text) => text.replace('-', '\u2212').replace(/^\u2212(0(\.0+)?)$/, '$1');
+
+function positionText(a, mm = state.crosshair[a]) {
   const axis = meta.axes[a];
-  const mm = axis.start === null ? state.crosshair[a] : axis.start + state.crosshair[a];
-  const text = Math.round(mm).toString().replace('-', '\u2212').replace(/^\u22120$/, '0');
-  if (axis.start === null) return `${text} mm from ${meta.letters[a][0]}`; // an oblique scan
-  return `${axis.name} = ${text} mm`;
+  if (axis.start === null) return `${minus(mm.toFixed(0))} mm from ${meta.letters[a][0]}`; // oblique
+  return `${axis.name} = ${minus((axis.start + mm).toFixed(0))} mm`;
+}
+
+// What the map does at a place of the fixed scan: where it is, u and |J|.
+function probeText(place) {
+  const u = [...model.atNodes(model.u, 3, place)].slice(0, meta.ndim);
+  const [determinant] = model.atNodes(model.jacobian, 1, place);
+  const where = meta.axes.slice(0, meta.ndim).map((axis, a) => {
+    const mm = axis?.start == null ? place[a] : axis.start + place[a];
+    return minus(mm.toFixed(0));
+  });
+  const vector = u.map((mm) => minus(mm.toFixed(1))).join(', ');
+  return `(${where.join(', ')}) mm \u00b7 u = (${vector}), ${Math.hypot(...u).toFixed(1)} mm` +
+    ` \u00b7 |J| = ${minus(determinant.toFixed(2))}`;
 }
 
 function updateText() {
@@ -23,7 +36,13 @@ function updateText() {
     $(`at${a}`).setAttribute('aria-valuetext', positionText(a));
     $(`place${a}`).textContent = positionText(a);
   }
-  if ($('which')) $('which').setAttribute('aria-pressed', state.showFixed);
+  $('probe').textContent = `${is3d ? 'at the crosshair' : 'in the middle'}: ` +
+    probeText(state.crosshair);
+  for (const name of ['showFixed', 'swipe', 'outline', 'lattice', 'cut'])
+    $(name)?.setAttribute('aria-pressed', state[name]);
+  $('blink')?.setAttribute('aria-pressed', Boolean(state.blinking));
+  if ($('divide')) $('divide').hidden = !state.swipe;
+  document.body.dataset.colour = state.colour;
   for (const title of document.querySelectorAll('[data-fixed]'))
     title.textContent = state.showFixed ? title.dataset.fixed : title.dataset.moving;
 }
@@ -40,9 +59,21 @@ function turn(yaw, pitch) {
   redraw();
 }
 
+function zoom(factor) {
+  state.zoom = clamp(state.zoom * factor, 0.6, 4);
+  redraw();
+}
+
 function moveCrosshair(a, mm) {
   state.crosshair[a] = clamp(mm, 0, meta.extent[a]);
   redraw('position');
+}
+
+// Draws coarsely while something moves, finely once it rests.
+function setBusy(busy) {
+  if (state.busy === busy) return;
+  state.busy = busy;
+  if (!busy) redraw('position');
 }
 
 function stop() {
@@ -51,80 +82,69 @@ function stop() {
   state.playing = 0;
   delete $('play').dataset.playing;
   $('play').setAttribute('aria-label', 'Play');
+  setBusy(false);
 }
 
-// Three seconds to t = 1, a pause, then from 0; four steps for reduced motion.
+// To t = 1 and back, three seconds each way, with a rest at both ends; four steps each way where
+// less motion is wished for.
 function play() {
   if (state.playing) return stop();
   $('play').dataset.playing = '';
   $('play').setAttribute('aria-label', 'Pause');
+  let direction = state.t >= 1 ? -1 : 1;
   if (reducedMotion.matches) {
-    const step = () => setTime(state.t >= 1 ? 0 : (Math.floor(state.t * 4 + 0.01) + 1) / 4);
+    const step = () => {
+      if (state.t >= 1 || state.t <= 0) direction = state.t >= 1 ? -1 : 1;
+      const quarters = 4 * state.t;
+      setTime((direction > 0 ? Math.floor(quarters + 0.01) + 1 : Math.ceil(quarters - 0.01) - 1) / 4);
+    };
     state.playing = setInterval(step, 1000);
     return step();
   }
-  let [previous, pause] = [performance.now(), 0];
+  setBusy(true);
+  let [previous, rest] = [performance.now(), 0];
   const tick = (timestamp) => {
     const seconds = clamp((timestamp - previous) / 1000, 0, 0.1);
     previous = timestamp;
-    if (state.t >= 1 && (pause += seconds) > 0.8) [pause, state.t] = [0, 0];
-    else if (state.t < 1) setTime(state.t + seconds / 3);
-    redraw('time');
+    rest -= seconds;
+    if (rest <= 0) {
+      setTime(state.t + direction * seconds / 3);
+      if (state.t === 0 || state.t === 1) [rest, direction] = [0.7, state.t ? -1 : 1];
+    }
     state.playing = requestAnimationFrame(tick);
   };
   state.playing = requestAnimationFrame(tick);
 }
 
-function drag(canvas, handle) {
-  let last = null;
-  canvas.addEventListener('pointerdown', (event) => {
-    last = [event.clientX, event.clientY];
-    canvas.setPointerCapture(event.pointerId);
-    handle(event, 0, 0);
-  });
-  canvas.addEventListener('pointermove', (event) => {
-    if (!last) return;
-    handle(event, event.clientX - last[0], event.clientY - last[1]);
-    last = [event.clientX, event.clientY];
-  });
-  for (const end of ['pointerup', 'pointercancel'])
-    canvas.addEventListener(end, () => { last = null; });
+function stopBlinking() {
+  clearInterval(state.blinking);
+  state.blinking = 0;
 }
 
-function addListeners() {
-  $('time').addEventListener('input', (event) => { stop(); setTime(Number(event.target.value)); });
-  $('play').addEventListener('click', play);
-  $('reset').addEventListener('click', () => {
-    stop();
-    Object.assign(state, INITIAL, { crosshair: [...INITIAL.crosshair], showFixed: false });
-    redraw('position');
-    redraw('time');
-  });
-  if ($('which'))
-    $('which').addEventListener('click', () => {
-      state.showFixed = !state.showFixed;
-      redraw('time');
-    });
-  if (!is3d) return;
-  drag(sceneCanvas, (_, dx, dy) => turn(-dx * 0.008, dy * 0.008));
-  const keys = {
-    ArrowLeft: [0.09, 0], ArrowRight: [-0.09, 0], ArrowUp: [0, -0.09], ArrowDown: [0, 0.09],
-  };
-  sceneCanvas.addEventListener('keydown', (event) => {
-    if (!(event.key in keys)) return;
-    event.preventDefault(); // the page would scroll
-    turn(...keys[event.key]);
-  });
-  for (let a = 0; a < 3; a++)
-    $(`at${a}`).addEventListener('input', (event) => moveCrosshair(a, Number(event.target.value)));
-  for (const canvas of sliceCanvases)
-    drag(canvas, (event) => {
-      const box = canvas.getBoundingClientRect();
-      const { b, c, scale, h, x, y } =
-        layout(Number(canvas.dataset.across), box.width, box.height);
-      moveCrosshair(b, (event.clientX - box.left - x) / scale);
-      moveCrosshair(c, (y + h - event.clientY + box.top) / scale);
-    });
+// Fixed and warped by turns, at a pace that is safe to look at.
+function blink() {
+  if (state.blinking) {
+    stopBlinking();
+    state.showFixed = false;
+  } else {
+    state.blinking = setInterval(() => toggle('showFixed'), 700);
+    state.showFixed = true;
+  }
+  redraw('time');
+}
+
+function toggle(name) {
+  state[name] = !state[name];
+  redraw('time');
+}
+
+function reset() {
+  stop();
+  stopBlinking();
+  Object.assign(state, INITIAL, { crosshair: [...meta.start] });
+  if ($('colour')) $('colour').value = state.colour;
+  if ($('divide')) $('divide').value = state.divide;
+  redraw('time');
 }
 
 async function load() {
@@ -132,6 +152,7 @@ async function load() {
   load.started = true;
   try {
     model = new Model(meta, await inflate($('data').textContent));
+    build();
   } catch (error) {
     $('note').textContent = `The deformation could not be read: ${error.message}.`;
     return;
@@ -146,7 +167,7 @@ if (typeof DecompressionStream === 'undefined') {
 } else {
   new IntersectionObserver((entries) => {
     visible = entries.at(-1).isIntersecting;
-    if (!visible) stop();
+    if (!visible) { stop(); stopBlinking(); }
     else if (model) redraw();
     else load();
   }).observe(document.body);

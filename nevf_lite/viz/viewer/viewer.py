@@ -5,12 +5,13 @@ two scans as integers, deflated, in base64, and a script that draws them on 2-D 
 no kernel, no network and no other file, so it also works in a rendered page. Equal inputs give
 equal bytes.
 
-The left side shows the lattice of the fixed image in the moving one at time t of the flow,
-x -> phi_t(x), over the moving scan. Its colour is the determinant |J| of that map around a node:
-blue where the moving scan has less volume, orange where it has more. The right side shows the
-moving scan pulled back by phi_t onto the fixed grid: at t = 0 before the flow, at t = 1 the
-registered image. Yellow marks are voxels where the map folds, det <= 0. Folds are counted on voxels
-of the fixed image, not on the lattice.
+Everything lies in the frame of the fixed image and shows the moving scan pulled back by phi_t: at
+t = 0 before the flow, at t = 1 the registered image. On the left is the moving brain's surface,
+carried by the inverse of phi_t and cut open along three planes that show the warped scan; on the
+right are the planes, with the outline of the fixed scan. The lattice belongs to the moving scan and
+is carried with it. Colours are the determinant |J| of phi_t, blue where the moving scan has less
+volume and orange where it has more, or the length of phi_t(x) - x. Yellow marks are voxels where
+the map folds, det <= 0. Folds are counted on voxels of the fixed image, not on the lattice.
 """
 
 from __future__ import annotations
@@ -29,20 +30,24 @@ from nibabel.orientations import apply_orientation
 from nevf_lite.scans.files import atomic
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.transform import Transform
+from nevf_lite.viz.panels import round_length
 from nevf_lite.viz.slices import Plane, planes
-from nevf_lite.viz.style import CARD, DIVERGING, FIXED, FOLD, ON_CARD, ON_CARD_MUTED
+from nevf_lite.viz.style import CARD, DIVERGING, FIXED, FOLD, ON_CARD, ON_CARD_MUTED, SEQUENTIAL
 from nevf_lite.viz.viewer import keyframes
 from nevf_lite.viz.viewer.packing import pack_motion, pack_scan, pad_shape
+from nevf_lite.viz.viewer.poster import poster as still
 
 #: Bytes of the HTML that a notebook stores: the limit, and the size up to which scans get finer.
-MAX_BYTES, TARGET_BYTES = 300_000, 250_000
+MAX_BYTES, TARGET_BYTES = 300_000, 285_000
 GREY_LEVELS = 48  # interpolation between voxels hides the steps
 START_TIME = 0.55  # of the flow; at 0 there would be no deformation
-FRAME_HEIGHT = 640  # px
+FRAME_HEIGHT = 720  # px
 LATTICE_CELLS = {2: 48, 3: 24}  # along the longest side of the stored lattice, by ndim
-LINE_STRIDE = 2  # the lattice between the planes is drawn with every second line
 COLOUR_COUNT = 17
-_SCRIPTS = ("model.js", "draw.js", "scene.js", "viewer.js")
+_SCRIPTS = (
+    *("model.js", "surface.js", "draw.js", "slices.js"),
+    *("raster.js", "scene.js", "input.js", "viewer.js"),
+)
 _TICKS = {  # limit of the colour scale in log2: its tick labels
     0.5: ("0.7", "1.4"),
     0.75: ("0.6", "1.7"),
@@ -111,8 +116,13 @@ class DeformationViewer:
         meta, motion_bytes = pack_motion(motion)
         meta |= _settings(box, view_planes, motion) | {"hasFixed": self.fixed is not None}
         alt = _describe(motion, meta)
+        midway = keyframes.at_time(self.transform, START_TIME)
+        stills = [keyframes.resample_scan(self.moving, midway, box)]
+        if self.fixed is not None:
+            stills.append(keyframes.resample_scan(self.fixed, None, box))
+        picture = still(stills, view_planes)
         spacing = max(min(box.spacing), max(box.extent) / (96 if grid.ndim == 3 else 320))
-        page = _render(self.title, alt, meta, "", view_planes)
+        page = _render(self.title, alt, picture, meta, "", view_planes)
         size_without_data = len(page.encode("utf-8", "replace"))
         while True:
             shape = tuple(max(round(side / spacing) + 1, 2) for side in box.extent)
@@ -128,7 +138,7 @@ class DeformationViewer:
             size = size_without_data + 4 * len(data) / 3
             if size <= TARGET_BYTES:
                 text = base64.b64encode(data).decode("ascii")
-                return _render(self.title, alt, meta, text, view_planes), alt
+                return _render(self.title, alt, picture, meta, text, view_planes), alt
             spacing *= 1.01 * (size / TARGET_BYTES) ** (1 / grid.ndim)
 
 
@@ -153,9 +163,11 @@ def _settings(box: Grid, view_planes: list[Plane], motion: keyframes.Motion) -> 
         "letters": letters,
         "axes": axes,
         "reach": _log2_limit(motion),
-        "every": LINE_STRIDE,
-        "everyOnPlane": {2: LINE_STRIDE, 3: 1}[box.ndim],
-        "colours": [*(to_hex(c) for c in colours), FOLD],
+        "far": max(round(float(np.linalg.norm(motion.displacement[-1], axis=-1).max())), 1),
+        "every": round_length(max(box.extent) / 16),
+        "colours": [to_hex(c) for c in colours],
+        "distances": [to_hex(c) for c in SEQUENTIAL(np.linspace(0, 1, COLOUR_COUNT))],
+        "fold": FOLD,
         "card": [round(255 * c) for c in to_rgb(CARD)],
         "dark": CARD,
         "ink": ON_CARD,
@@ -183,14 +195,16 @@ def _describe(motion: keyframes.Motion, meta: dict) -> str:
     folds = meta["folds"][-1]["total"]
     largest = distance.max() if distance.size else 0.0
     return (
-        f"A regular lattice in the fixed scan, drawn where the deformation takes it in the moving "
-        f"scan at a time t from 0 to 1, beside the moving scan warped to that time. At t = 1 the "
-        f"brain has moved by up to {largest:.1f} mm, and "
+        f"The moving scan on its way to the fixed one at a time t from 0 to 1, from outside and in "
+        f"slices, coloured by the change of {'volume' if motion.lattice.ndim == 3 else 'area'}. At "
+        f"t = 1 the brain has moved by up to {largest:.1f} mm, and "
         f"{f'{folds:,} voxels fold' if folds else 'no voxel folds'}."
     )
 
 
-def _render(title: str, alt: str, meta: dict, data: str, view_planes: list[Plane]) -> str:
+def _render(
+    title: str, alt: str, poster: str, meta: dict, data: str, view_planes: list[Plane]
+) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -199,16 +213,16 @@ def _render(title: str, alt: str, meta: dict, data: str, view_planes: list[Plane
     files = resources.files("nevf_lite.viz.viewer")
     low, high = _TICKS[meta["reach"]]
     across = [2 if plane.across is None else plane.across for plane in view_planes]
-    cell = max(meta["extent"]) / (max(meta["lattice"]) - 1) * meta["everyOnPlane"]
     return environment.from_string(files.joinpath("page.html.jinja").read_text("utf-8")).render(
         title=title,
         alt=alt,
+        poster=poster,
         deep=meta["ndim"] == 3,
         measure="volume" if meta["ndim"] == 3 else "area",
         has_fixed=meta["hasFixed"],
         ticks=[low, "1", high],
-        gradient=", ".join(meta["colours"][:-1]),
-        cell=f"{cell:.0f}",
+        gradient=", ".join(meta["colours"]),
+        distance_gradient=", ".join(meta["distances"]),
         start_time=START_TIME,
         planes=[
             {

@@ -1,0 +1,155 @@
+"""The home page's hero and map, which the built page gets in the place of empty elements.
+
+The map is made of `_toc.yml`, so that no page is missing: each with its title, a chapter with its
+number and the first picture that it shows. The pipeline above it names the chapters of each stage.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = "notebooks/00_preface"
+HERO, MAP = '<div class="nevf-hero"></div>', '<div class="nevf-map"></div>'
+DESCRIPTION = (
+    "Learn diffeomorphic registration of brain images by building NeVF, the neural velocity field, "
+    "from nothing: a book that runs, with a small package for your own scans."
+)
+#: What a registration consists of, what happens there, and the chapters that are about it.
+STAGES = (
+    ("image", "two scans in one space", (2,)),
+    ("field", "a network gives a velocity", (5, 6, 9, 12)),
+    ("flow", "squaring makes it a map", (3, 10, 11, 15)),
+    ("warp", "the map moves the scan", (1, 7, 14)),
+    ("score", "alike, smooth, and no fold?", (4, 8, 13)),
+)
+THUMBNAIL = (240, 135)  # pixels
+_URI = re.compile(r"data:image/(webp|png|jpeg|svg\+xml);base64,([A-Za-z0-9+/=]+)")
+
+
+def contents() -> Iterator[tuple[str, list[str]]]:
+    """The caption and the pages of each part, pages under a chapter after it; the root excepted."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+
+    def pages(entries: list[dict]) -> Iterator[str]:
+        for entry in entries:
+            yield entry["file"]
+            yield from pages(entry.get("sections", []))
+
+    for part in toc["parts"]:
+        yield part["caption"], list(pages(part["chapters"]))
+
+
+def number(page: str) -> int | None:
+    """Of a chapter; None for another page."""
+    found = re.match(r"notebooks/(\d+)_", page)
+    return int(found[1]) if found else None
+
+
+def fix_home(text: str, titles: dict[str, str], static: Path) -> str:
+    """The home page with its hero, its map, its title and what others show of a link to it.
+
+    titles: of every page. static: the built book's folder for the thumbnails.
+    """
+    text = re.sub(r"<title>.*?</title>", "<title>NeVF, hands on</title>", text, flags=re.S)
+    named = {"description": DESCRIPTION}
+    shared = {"title": "NeVF, hands on", "description": DESCRIPTION, "type": "book"}
+    shared["image"] = "../_static/share.webp"
+    tags = [f'<meta name="{name}" content="{html.escape(c)}">' for name, c in named.items()]
+    tags += [
+        f'<meta property="og:{name}" content="{html.escape(c)}">' for name, c in shared.items()
+    ]
+    tags.append('<link rel="stylesheet" href="../_static/nevf_home.css">')
+    text = re.sub(r'<meta (?:property="og:|name="description")[^>]*>\n?', "", text)
+    text = text.replace("</title>", "</title>\n" + "\n".join(tags), 1)
+    return text.replace(HERO, _hero()).replace(MAP, _map(titles, static))
+
+
+def _hero() -> str:
+    moving = (
+        "A slice of one person's brain that flows into the outline of another's, back and forth"
+    )
+    return f"""<div class="nevf-hero">
+<figure><div class="nevf-strip nevf-flows" role="img" aria-label="{moving}"></div>
+<figcaption>one person's brain, on its way to the other's outline</figcaption></figure>
+<figure><div class="nevf-strip" role="img" aria-label="The same slice of the other person"></div>
+<figcaption>the other person's brain</figcaption></figure>
+<label class="nevf-pause"><input type="checkbox"> hold still</label>
+</div>"""
+
+
+def _map(titles: dict[str, str], static: Path) -> str:
+    chapters = {number(page): page for _, pages in contents() for page in pages}
+    stages = "".join(
+        f"<li><b>{name}</b><span>{told}</span><span>"
+        + " ".join(
+            f'<a href="{_address(chapters[n])}" title="{html.escape(titles[chapters[n]])}">{n}</a>'
+            for n in numbers
+            if n in chapters
+        )
+        + "</span></li>"
+        for name, told, numbers in STAGES
+    )
+    parts = "".join(
+        f'<p class="nevf-part">{html.escape(caption)}</p><ul class="nevf-cards">'
+        + "".join(_card(page, titles, static) for page in pages)
+        + "</ul>"
+        for caption, pages in contents()
+    )
+    return f'<div class="nevf-map"><ol class="nevf-pipeline">{stages}</ol>{parts}</div>'
+
+
+def _card(page: str, titles: dict[str, str], static: Path) -> str:
+    name = page.rpartition("/")[2]
+    source = thumbnail(page)
+    picture = ""
+    if source is not None:
+        kind, data = source
+        (static / f"thumbnail_{name}.{kind}").write_bytes(data)
+        picture = f'<img src="../_static/thumbnail_{name}.{kind}" alt="" loading="lazy">'
+    chapter = number(page)
+    mark = "" if chapter is None else f"<b>{chapter}</b> "
+    title = html.escape(titles[page])
+    return f'<li><a href="{_address(page)}">{picture}<span>{mark}{title}</span></a></li>'
+
+
+def thumbnail(page: str) -> tuple[str, bytes] | None:
+    """The first picture of a chapter, small, or the slice of the playground: ending and bytes."""
+    source = ROOT / f"{page}.ipynb"
+    if source.is_file():
+        cells = nbformat.read(source, as_version=4).cells
+        shown = [
+            o.get("data", {}).get("text/html", "") for c in cells for o in c.get("outputs", ())
+        ]
+    elif page == "book/playground":
+        shown = [(ROOT / "book/_static/playground_slice.js").read_text(encoding="utf-8")]
+    else:
+        return None
+    found = [match for text in shown for match in _URI.finditer(text)]
+    found.sort(key=lambda match: match[1] == "svg+xml")  # stable: a photograph before a chart
+    if not found:
+        return None
+    data = base64.b64decode(found[0][2])
+    return ("svg", data) if found[0][1] == "svg+xml" else ("webp", _reduced(data))
+
+
+def _reduced(data: bytes) -> bytes:
+    """The middle of a picture at the size of a thumbnail."""
+    from PIL import Image, ImageOps
+
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    file = io.BytesIO()
+    ImageOps.fit(picture, THUMBNAIL, Image.Resampling.LANCZOS).save(file, "webp", quality=70)
+    return file.getvalue()
+
+
+def _address(page: str) -> str:
+    return f"../{page}.html"
