@@ -161,7 +161,7 @@ def _write_files(
         versions=document["versions"],
         warnings=document["notes"],
         files=[name for name in document["images"].values() if name],
-        date=f"{datetime.date.today():%-d %B %Y}",
+        date=f"{datetime.date.today():%d %B %Y}".removeprefix("0"),
         viewer=DeformationViewer(transform, moving, fixed, title),
         **labels,
     )

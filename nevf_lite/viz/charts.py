@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from nevf_lite.viz.style import AFTER, ALARM, BEFORE, INK, PAPER, Picture, chart, ink_style, styled
 
@@ -19,10 +20,10 @@ _PANEL_HEIGHTS = {"similarity": 1.8, "loss": 1.3, "folds": 1.0}  # inches
 
 @styled
 def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
-    """Similarity, loss and folds over the iterations, with a panel for each level.
+    """Similarity, loss and folds over the iterations; each level has a panel with its own scale.
 
-    A level compares images of its own resolution: its values are not those of another, and a panel
-    each has an axis of its own. In one curve the change of level looks like a failure.
+    A level's images are blurred in their own way, so values of two levels cannot be compared: on
+    one scale the change of level would look like a fall.
 
     history: one mapping per iteration, in order, as :func:`nevf_lite.optimise.fit` records them,
         with any of the keys ``similarity``, ``loss``, ``folds`` (fraction of voxels with
@@ -42,31 +43,32 @@ def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
     seconds = _column(history, "seconds")
     notes = [f"{seconds[-1]:.0f} s in all"] if np.isfinite(seconds[-1]) else []
     notes += ["no folds in any"] if no_folds else []
+    levels = _levels(history)
     with matplotlib.rc_context(ink_style(theme)):
         heights = [_PANEL_HEIGHTS[key] for key, *_ in drawn]
         figure = chart(sum(heights) + 0.8)
-        levels = _levels(history)
+        widths = [max(part.stop - part.start, len(history) / 6) for part in levels.values()]
+        ratios = {"height_ratios": heights, "width_ratios": widths}
         panels = figure.subplots(
-            *(len(drawn), len(levels)), sharex="col", height_ratios=heights, squeeze=False
+            len(drawn), len(levels), sharex="col", squeeze=False, gridspec_kw=ratios
         )
-        for column, (name, rows) in zip(panels.T, levels, strict=True):
-            iterations = np.arange(rows.start + 1, rows.stop + 1)
-            marker = "o" if len(iterations) == 1 else None
-            for axes, (_, label, colour, values) in zip(column, drawn, strict=True):
-                axes.plot(iterations, values[rows], color=colour, marker=marker)
+        iterations = np.arange(1, len(history) + 1)
+        for row, (_, label, colour, values) in zip(panels, drawn, strict=True):
+            row[0].set_ylabel(label)
+            for axes, part in zip(row, levels.values(), strict=True):
+                marker = "o" if part.stop - part.start == 1 else None
+                axes.plot(iterations[part], values[part], color=colour, marker=marker)
                 axes.grid(axis="y")
                 axes.margins(x=0)
-                axes.locator_params(axis="x", integer=True, nbins=6 // len(levels) + 1)
-                axes.locator_params(axis="y", nbins=5)
-                if axes in panels[:, 0]:
-                    axes.set_ylabel(label)
+                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
                 if colour == ALARM:
                     axes.set_ylim(bottom=0)
-            column[0].set_title(name, fontsize=9)
+        if len(levels) > 1:
+            for axes, name in zip(panels[0], levels, strict=True):
+                axes.set_title(name, fontsize=9)
         figure.supxlabel("iteration" + (f" ({', '.join(notes)})" if notes else ""), fontsize=10)
         figure.align_ylabels()
-    ends = [(key, values[np.isfinite(values)][[0, -1]]) for key, _, _, values in drawn]
-    changes = [f"{key} from {first:.3g} to {last:.3g}" for key, (first, last) in ends]
+    changes = [f"{key} {_changes(values, levels)}" for key, _, _, values in drawn]
     figure.alt = f"Convergence over {len(history)} iterations: {'; '.join([*changes, *notes])}."
     return figure
 
@@ -75,15 +77,21 @@ def _column(history: Sequence[Mapping], key: str) -> np.ndarray:
     return np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=float)
 
 
-def _levels(history: Sequence[Mapping]) -> list[tuple[str, slice]]:
-    """The name of each level, empty where there is one alone, and its rows."""
+def _levels(history: Sequence[Mapping]) -> dict[str, slice]:
+    """The iterations of each level, by its name, in order."""
     levels = [row.get("level") for row in history]
     starts = [0, *(i for i in range(1, len(levels)) if levels[i] != levels[i - 1])]
-    named = [level if isinstance(level, str) else f"level {(level or 0) + 1}" for level in levels]
-    return [
-        (named[start] if len(starts) > 1 else "", slice(start, stop))
-        for start, stop in zip(starts, [*starts[1:], len(levels)], strict=True)
+    names = [
+        levels[i] if isinstance(levels[i], str) else f"level {(levels[i] or 0) + 1}" for i in starts
     ]
+    spans = zip(starts, [*starts[1:], len(levels)], strict=True)
+    return {name: slice(*span) for name, span in zip(names, spans, strict=True)}
+
+
+def _changes(values: np.ndarray, levels: Mapping[str, slice]) -> str:
+    """First and last value of each level, in words."""
+    known = [values[part][np.isfinite(values[part])] for part in levels.values()]
+    return ", then ".join(f"from {v[0]:.3g} to {v[-1]:.3g}" for v in known if v.size)
 
 
 @styled
