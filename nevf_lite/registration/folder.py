@@ -172,7 +172,7 @@ def _write_files(
         fixed_mask=counted[0],
         warped_mask=counted[1],
         files=[name for name in document["images"].values() if name],
-        date=f"{datetime.date.today():%-d %B %Y}",
+        date=f"{datetime.date.today():%d %B %Y}".removeprefix("0"),
         viewer=DeformationViewer(transform, moving, fixed, title),
         **labels,
     )
