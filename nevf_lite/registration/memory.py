@@ -30,10 +30,11 @@ EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
 
 
 #: Bytes of the libraries and of what is done slab by slab; and bytes a voxel of the fixed and of
-#: the moving image while the map and its files are made, and while those of the inverse are. Fitted
-#: to the resident set of whole processes on images of 120^3 to 240^3 voxels.
-LIBRARIES = 500_000_000
-FORWARD, INVERSE = (88, 4), (48, 32)
+#: the moving image while the map, its files and the report with its viewer are made, and while
+#: those of the inverse are. Fitted to the resident set of whole processes on images of 120^3 to
+#: 240^3 voxels.
+LIBRARIES = 560_000_000
+FORWARD, INVERSE = (132, 4), (48, 32)
 
 
 def predict_process(

@@ -18,7 +18,7 @@ from matplotlib.collections import LineCollection
 from nevf_lite.viz.cards import cards
 from nevf_lite.viz.style import CARD, DIVERGING, GREY, MOVED, Picture, encode, styled
 
-_DPI = 110  # three panels across half a page
+_DPI = 88  # three panels across half a page
 
 
 @dataclass(frozen=True)
