@@ -26,7 +26,7 @@ DESCRIPTION = (
 #: What a registration consists of, what happens there, and the chapters that are about it.
 STAGES = (
     ("image", "two scans in one space", (2,)),
-    ("field", "a network gives a velocity", (5, 6, 9, 12)),
+    ("field", "a network gives a velocity", (5, 6, 9, 12, 16)),
     ("flow", "squaring makes it a map", (3, 10, 11, 15)),
     ("warp", "the map moves the scan", (1, 7, 14)),
     ("score", "alike, smooth, and no fold?", (4, 8, 13)),
@@ -114,7 +114,8 @@ def _card(page: str, titles: dict[str, str], static: Path) -> str:
     if source is not None:
         kind, data = source
         (static / f"thumbnail_{name}.{kind}").write_bytes(data)
-        picture = f'<img src="../_static/thumbnail_{name}.{kind}" alt="" loading="lazy">'
+        address = f"../_static/thumbnail_{name}.{kind}"
+        picture = f'<img src="{address}" alt="" role="presentation" loading="lazy">'
     chapter = number(page)
     mark = "" if chapter is None else f"<b>{chapter}</b> "
     title = html.escape(titles[page])

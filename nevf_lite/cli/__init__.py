@@ -5,7 +5,6 @@ Heavy libraries such as torch are imported inside the commands, so that `nevf --
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import warnings
@@ -15,7 +14,7 @@ import typer
 
 from nevf_lite import __version__
 from nevf_lite.cli import apply, cohorts, data, demo, evaluate, info, register, study, view
-from nevf_lite.cli.terminal import Command, LogNotes, RootGroup, debugging
+from nevf_lite.cli.terminal import Command, RootGroup, debugging, print_log
 
 __all__ = ["app", "main"]
 
@@ -48,9 +47,7 @@ def _root(
     if version:
         typer.echo(f"nevf {__version__}")
         raise typer.Exit()
-    log = logging.getLogger("nevf_lite")
-    if not any(isinstance(handler, LogNotes) for handler in log.handlers):
-        log.addHandler(LogNotes())
+    print_log()
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 

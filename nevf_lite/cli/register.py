@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from nevf_lite.cli.bids import BidsNames
 from nevf_lite.cli.initial import InitMode, check_initial, load_initial
 from nevf_lite.cli.inputs import image_source, stem
 from nevf_lite.cli.settings import build_config
+from nevf_lite.cli.terminal import print_log
 from nevf_lite.scans.files import RESULT_FILES
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def register(
     from nevf_lite.transforms.transform import Transform
 
     check_backend(backend)
-    logging.getLogger("nevf_lite").setLevel(logging.ERROR if quiet else logging.WARNING)
+    print_log(quiet)
     if threads is not None:
         import torch
 

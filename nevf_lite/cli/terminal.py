@@ -153,6 +153,16 @@ class LogNotes(logging.Handler):
         note(record.getMessage())
 
 
+def print_log(quiet: bool = False) -> None:
+    """Print what the package logs from now on as notes; quiet: errors alone."""
+    log = logging.getLogger("nevf_lite")
+    if not any(isinstance(handler, LogNotes) for handler in log.handlers):
+        log.addHandler(LogNotes())
+    for handler in log.handlers:
+        if isinstance(handler, LogNotes):
+            handler.setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
 def show_json(document: Mapping) -> None:
     """Print one JSON document on standard output; NaN and infinity become null."""
     typer.echo(json.dumps(_finite(document), indent=1, allow_nan=False))

@@ -48,7 +48,8 @@ class Reader(HTMLParser):
             self.page.assets.append((given[FETCHED[tag]], line))
         if tag == "link" and given.get("href") and "canonical" not in (given.get("rel") or ""):
             self.page.assets.append((given["href"], line))
-        if tag == "img" and not (given.get("alt") or "").strip():
+        decorates = given.get("role") == "presentation" and given.get("alt") == ""
+        if tag == "img" and not decorates and not (given.get("alt") or "").strip():
             self.page.without_alt.append(line)
         if given.get("srcdoc"):
             inside = Page()

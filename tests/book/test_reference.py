@@ -44,10 +44,12 @@ def test_every_dataset_has_its_entry():
         assert f"\n## {name}\n" in page
 
 
-def test_the_package_page_has_every_module_once_and_every_command():
-    page = text("api.md")
-    shown = re.findall(r"automodule:: nevf_lite\.([\w.]+)", page)
+def test_the_package_pages_have_every_module_once_and_every_command():
+    rooms = re.findall(r"book/(api_\w+)$", (BOOK.parent / "_toc.yml").read_text("utf-8"), re.M)
+    assert {f"{room}.md" for room in rooms} == {path.name for path in BOOK.glob("api_*.md")}
+    shown = re.findall(r"automodule:: nevf_lite\.([\w.]+)", "".join(text(f"{r}.md") for r in rooms))
     assert shown == nevf_docstrings.MODULES
+    page = text("api.md")
     from nevf_lite.cli import app
 
     commands = {c.name or c.callback.__name__ for c in app.registered_commands} | {"data"}

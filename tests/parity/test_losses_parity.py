@@ -147,7 +147,9 @@ def test_mind_is_the_self_similarity_context(shape):
     found = MIND(tensor(i)).descriptor(tensor(i))[0].numpy()[middle]
     assert found.shape[0] == math.comb(2 * len(shape), 2) - len(shape)
     np.testing.assert_allclose(np.sort(found, axis=0), np.sort(expected, axis=0), atol=1e-9)
-    difference = ((descriptor(i) - descriptor(j)) ** 2)[middle].mean()
+    # only descriptors that reach no voxel outside the mask are compared
+    seen = (slice(None), *[slice(5, -5)] * len(shape))
+    difference = ((descriptor(i) - descriptor(j)) ** 2)[seen].mean()
     weight = np.zeros(shape)
     weight[middle[1:]] = 1
     loss = MIND(tensor(i), weight=tensor(weight))(tensor(j)).item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import sys
 
 import nibabel as nib
@@ -143,6 +144,7 @@ def test_damaged_files(tmp_path, originals, capfd, name, damage, cut):
 
     And that line is all: nothing of what the libraries print reaches the terminal.
     """
+    logging.getLogger("nevf_lite").handlers.clear()  # a command prints what is logged
     raw = bytearray(originals[name])
     for where, value in damage:
         raw[where % len(raw)] = value
