@@ -1,8 +1,8 @@
 """The results explorer: a sentence, and the rows that may decide a claim for the page to plot.
 
-Directive: `nevf-explorer`. All numbers are from `book/results` at each build: rows of the test split
-at 1 mm, and what the paper prints (`paper.csv`). `book/_static/live_results.js` draws them; without
-a script the page shows a table.
+Directive: `nevf-explorer`. All numbers are from `book/results` at each build: rows of the test
+split at 1 mm, and what the paper prints (`paper.csv`). `book/_static/live_results.js` draws them;
+without a script the page shows a table.
 """
 
 from __future__ import annotations

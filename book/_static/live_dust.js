@@ -8,7 +8,7 @@
   const SHAPE = [112, 72];
   const SIGMA = 7; // voxels
   const STEPS = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64];
-  const LONGEST = [6, 12, 18, 24, 36, 48]; // voxels
+  const LONGEST = [6, 12, 24, 36, 48, 72]; // voxels
   const FINE = 256; // Runge-Kutta steps of the path that is called exact
   const FRAMES = 100;
   const RULES = [
@@ -18,7 +18,7 @@
   ];
 
   live.mount("dust", (host) => {
-    const state = { steps: 3, longest: 36, seed: 11, time: FRAMES };
+    const state = { steps: 3, longest: 48, seed: 11, time: FRAMES };
     const stage = live.panel("Dust in a wind", "Arrows, and the paths of particles among them");
     const { canvas } = stage;
     canvas.tabIndex = 0;
@@ -162,7 +162,7 @@
       for (const order of [2, 0, 1]) {
         const { colour, rule } = RULES[order];
         pen.strokeStyle = pen.fillStyle = colour;
-        pen.lineWidth = rule === "rk4" ? 1.6 * wide : wide;
+        pen.lineWidth = rule === "rk4" ? 2.6 * wide : wide;
         for (const path of paths[order]) {
           const { passed, now } = upTo(path, share);
           pen.beginPath();

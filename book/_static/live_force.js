@@ -13,7 +13,9 @@
   const SIGMA = 12; // voxels
   const EVERY = 4;
 
-  // dissimilarity: { value, gradient } of an image, or null for the squared error.
+  const total = (values) => values.reduce((sum, value) => sum + value, 0);
+
+  // judge: { value, gradient } of an image, as in nevf/losses.js, or null for the squared error.
   function force(fixed, moving, shape, judge) {
     const [columns, rows] = shape;
     const n = columns * rows;
@@ -31,7 +33,7 @@
   }
 
   live.mount("force", (host) => {
-    const state = { choice: 9, way: 2, contrast: 0.7, seed: 3, spot: null };
+    const state = { choice: 9, way: 3, contrast: 0.7, seed: 3, spot: null };
     const stage = live.panel("Moving slice, forces and the fixed outline", "");
     const { canvas } = stage;
     canvas.tabIndex = 0;
@@ -100,17 +102,17 @@
         seen[p] = push[p] / size;
         seen[n + p] = push[n + p] / size;
       }
-      return { goal, moving, push, seen, share: right / (all || 1), brain };
+      const sizes = seen.subarray(0, n).map((value, p) => Math.hypot(value, seen[n + p]));
+      const most = sizes.filter((_, p) => brain[p]).sort()[Math.floor(0.9 * total(brain))];
+      return { goal, moving, push, seen, most, share: right / (all || 1) };
     }
 
     function place(event) {
       const box = canvas.getBoundingClientRect();
       const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-      const [columns, rows] = slice.shape;
-      return [
-        Math.floor((x / box.width) * columns),
-        Math.floor((1 - y / box.height) * rows),
-      ].map((k, c) => Math.min(slice.shape[c] - 2, Math.max(0, k)));
+      return [x / box.width, 1 - y / box.height].map((share, c) =>
+        Math.min(slice.shape[c] - 2, Math.max(0, Math.floor(share * slice.shape[c]))),
+      );
     }
     for (const name of ["pointermove", "pointerdown"]) {
       canvas.addEventListener(name, (event) => {
@@ -151,15 +153,15 @@
       if (!slice) return;
       scene ??= made();
       const { shape } = slice;
-      for (const [{ canvas: sheet }, shown, ink] of [
-        [stage, scene.seen, live.STYLE.MOVED],
+      for (const [{ canvas: sheet }, shown, ink, most] of [
+        [stage, scene.seen, live.STYLE.MOVED, scene.most],
         [truth, scene.goal, live.STYLE.FIXED],
       ]) {
-        const pen = live.paint(sheet, scene.moving, shape, (v) => grey(0.75 * v));
+        const pen = live.paint(sheet, scene.moving, shape, (v) => grey(0.7 * v));
         const to = window.nevfDraw.placer(sheet, shape);
         pen.strokeStyle = ink;
         pen.lineWidth = Math.max(1, 0.28 * to.size);
-        arrows(pen, to, shown, shape, EVERY);
+        arrows(pen, to, shown, shape, EVERY, most);
         if (sheet === canvas) outline(pen, to);
       }
       if (state.spot) {

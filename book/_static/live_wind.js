@@ -26,15 +26,22 @@ window.nevfWind = (() => {
     return out;
   }
 
-  // A random field whose longest arrow is 1 voxel.
+  // A random field whose longest arrow is 1 voxel, cut from a larger one: near a rim, where edge
+  // values go on, smoothed noise would be larger.
   function field(shape, sigma, seed) {
     const draw = window.nevfSiren.random(seed);
     const normal = () => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
+    const rim = Math.ceil(3 * sigma);
+    const wide = shape.map((size) => size + 2 * rim);
     const n = shape[0] * shape[1];
     const out = new Float32Array(2 * n);
     for (let c = 0; c < 2; c++) {
-      const noise = Float32Array.from({ length: n }, normal);
-      out.set(blur(blur(noise, shape, sigma, 0), shape, sigma, 1), c * n);
+      const noise = Float32Array.from({ length: wide[0] * wide[1] }, normal);
+      const smooth = blur(blur(noise, wide, sigma, 0), wide, sigma, 1);
+      for (let i = 0; i < shape[0]; i++) {
+        const from = (i + rim) * wide[1] + rim;
+        out.set(smooth.subarray(from, from + shape[1]), c * n + i * shape[1]);
+      }
     }
     let longest = 0;
     for (let p = 0; p < n; p++) longest = Math.max(longest, Math.hypot(out[p], out[n + p]));
@@ -97,17 +104,20 @@ window.nevfWind = (() => {
     }
   }
 
-  // The field on the canvas: an arrow every `every` voxels, the longest as long as that.
-  function arrows(pen, to, v, shape, every) {
+  // The field on the canvas: an arrow every `every` voxels. Those of length `most`, by default the
+  // longest of all, are as long as that; longer ones are drawn so, too.
+  function arrows(pen, to, v, shape, every, most = 0) {
     const n = shape[0] * shape[1];
-    let longest = 1e-9;
-    for (let p = 0; p < n; p++) longest = Math.max(longest, Math.hypot(v[p], v[n + p]));
-    const length = (every * to.size) / longest;
+    const size = (p) => Math.hypot(v[p], v[n + p]);
+    let whole = most;
+    for (let p = 0; p < n && !most; p++) whole = Math.max(whole, size(p));
     pen.beginPath();
     for (let i = Math.floor(every / 2); i < shape[0]; i += every) {
       for (let j = Math.floor(every / 2); j < shape[1]; j += every) {
         const p = i * shape[1] + j;
+        const length = (every * to.size) / Math.max(whole, size(p), 1e-12);
         const [dx, dy] = [length * v[p], -length * v[n + p]];
+        if (Math.hypot(dx, dy) < 0.06 * every * to.size) continue;
         arrow(pen, to.x(i) - dx / 2, to.y(j) - dy / 2, dx, dy, 0.35 * every * to.size);
       }
     }

@@ -12,7 +12,7 @@
   const ENOUGH = 1e-4; // a rise that an optimiser would notice
 
   live.mount("window", (host) => {
-    const state = { window: 9, shift: 4, noise: 0.04 };
+    const state = { window: 9, shift: 6, noise: 0.04 };
     const left = live.panel("Fixed", "A slice of the template");
     const right = live.panel("Its partner", "The same slice, shifted and with noise");
     const seen = live.panel("Squared local correlation", "The squared local correlation of both");
