@@ -22,6 +22,8 @@
     const stage = live.panel("Dust in a wind", "Arrows, and the paths of particles among them");
     const { canvas } = stage;
     canvas.tabIndex = 0;
+    canvas.setAttribute("role", "application");
+    canvas.setAttribute("aria-label", "Dust in arrows: arrow keys move a cross, Enter releases dust");
     canvas.classList.add("nl-stage");
     const key = live.make("p", { class: "nl-key" });
     for (const { name, colour } of RULES) {

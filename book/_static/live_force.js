@@ -38,7 +38,8 @@
     const { canvas } = stage;
     canvas.tabIndex = 0;
     canvas.classList.add("nl-stage");
-    canvas.setAttribute("aria-label", "The moving slice with the force on every fourth voxel");
+    canvas.setAttribute("role", "application");
+    canvas.setAttribute("aria-label", "The force on every fourth voxel: arrow keys choose a voxel");
     const truth = live.panel("Where each voxel should go", "Arrows of the known displacement");
     const words = live.make("p", { class: "nl-words", role: "status" });
     const voxel = live.make("p", { class: "nl-words", role: "status" });

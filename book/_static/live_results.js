@@ -5,7 +5,6 @@
 (() => {
   const live = window.nevfLive;
   const { draw: drawTime, diamond } = window.nevfResultsTime;
-  const BEFORE = "before registration";
   const PAPER = live.CURVES[1];
   const MACHINES = [live.CURVES[0], live.CURVES[2], live.CURVES[3]];
   const SORTS = { dice: "mean Dice", time: "seconds", folds: "folds", name: "name" };
@@ -32,6 +31,7 @@
   live.mount("results", (host) => {
     const data = JSON.parse(document.getElementById("nevf-results").textContent);
     const all = data.rows.map((row) => Object.fromEntries(row.map((v, k) => [data.columns[k], v])));
+    const BEFORE = data.before;
     for (const row of all) row.pair = `${row.fixed} ← ${row.moving}`;
     const machines = [...new Set(all.map(({ machine }) => machine))];
     const colours = Object.fromEntries(machines.map((m, k) => [m, MACHINES[k % MACHINES.length]]));
@@ -75,12 +75,13 @@
     key.append(live.make("span", {}, mark, "the paper"));
 
     // One entry for each method of the data set: its pairs, mean, and what else is shown.
+    const printed = (name) =>
+      data.paper.find(({ label, dataset: d }) => label === name && d === state.dataset)?.dice;
     function methods() {
       const here = all.filter((row) => row.dataset === state.dataset);
       const names = [...new Set(here.map(({ label }) => label))];
       const made = names.map((label) => {
         const rows = here.filter((row) => row.label === label);
-        const printed = data.paper.find((p) => p.label === label && p.dataset === state.dataset);
         return {
           label,
           rows,
@@ -88,7 +89,7 @@
           dice: mean(rows.map((row) => row.dice)),
           time: median(rows.map((row) => row.cpu_seconds)),
           folds: mean(rows.map((row) => row.folds_percent)),
-          paper: printed?.dice,
+          paper: printed(label),
         };
       });
       const order = {
@@ -100,7 +101,7 @@
       made.sort((a, b) => a.few - b.few || order(a, b));
       const once = new Map(here.map((row) => [row.pair, { ...row, dice: row.dice_before }]));
       const rows = [...once.values()];
-      made.push({ label: BEFORE, rows, few: false, dice: mean(rows.map((row) => row.dice)) });
+      made.push({ label: BEFORE, rows, few: false, dice: mean(rows.map((row) => row.dice)), paper: printed(BEFORE) });
       return made;
     }
 
@@ -114,7 +115,7 @@
       const high = Math.ceil(20 * Math.max(...values)) / 20;
       dots(shown, low, high);
       tell(shown);
-      drawTime(time, marks(shown), low, high, `Mean Dice against seconds, ${data.titles[state.dataset]}`);
+      drawTime(time, marks(shown), `Mean Dice against seconds, ${data.titles[state.dataset]}`);
       list(shown);
       host.dataset.measured = JSON.stringify({
         ...state,
@@ -126,7 +127,7 @@
     function dots(shown, low, high) {
       const width = Math.max(280, Math.min(900, plot.clientWidth || 360));
       const narrow = width < 520; // on a phone the name stands over its row
-      const [left, right, top] = [narrow ? 8 : 250, 52, 8];
+      const [left, right, top] = [narrow ? 18 : 250, 52, 8];
       const high_ = narrow ? 40 : 27;
       const height = top + high_ * shown.length + 40;
       const along = (v) => left + ((v - low) / (high - low)) * (width - left - right);
@@ -140,7 +141,7 @@
       const path = [];
       shown.forEach(({ label, rows, few, dice, paper }, k) => {
         const y = top + high_ * (k + (narrow ? 0.68 : 0.5));
-        const [x0, y0, end] = narrow ? [left, y - 13, "start"] : [left - 12, y + 4, "end"];
+        const [x0, y0, end] = narrow ? [4, y - 13, "start"] : [left - 12, y + 4, "end"];
         const dim = few ? ' class="nl-few"' : "";
         parts.push(`<text x="${x0}" y="${y0}" text-anchor="${end}"${dim}>${label}</text>`);
         parts.push(`<text x="${width - 4}" y="${y + 4}" text-anchor="end"${dim}>n = ${rows.length}</text>`);
@@ -199,10 +200,10 @@
           return { label, dice, seconds, few, colour: colours[machine], title };
         }),
       );
-      const printed = data.paper.filter((p) => p.dataset === state.dataset && p.minutes);
+      const papers = data.paper.filter((p) => p.dataset === state.dataset && p.minutes);
       return [
         ...ours,
-        ...printed.map(({ label, dice, minutes }) => ({
+        ...papers.map(({ label, dice, minutes }) => ({
           label,
           dice,
           seconds: 60 * minutes,

@@ -10,8 +10,11 @@ window.nevfResultsTime = (() => {
   const diamond = (x, y, size, more) =>
     `<path class="nl-diamond" ${more} d="M${x} ${y - size}L${x + size} ${y}L${x} ${y + size}L${x - size} ${y}Z"/>`;
 
-  // marks: [{ label, dice, seconds, colour, paper, few, title }]. low, high: of the Dice.
-  function draw(place, marks, low, high, say) {
+  // marks: [{ label, dice, seconds, colour, paper, few, title }].
+  function draw(place, marks, say) {
+    const all = marks.map(({ dice }) => dice);
+    const low = Math.floor(20 * Math.min(...all)) / 20;
+    const high = Math.ceil(20 * Math.max(...all)) / 20;
     const width = Math.max(280, Math.min(900, place.clientWidth || 360));
     const height = Math.round(Math.max(260, Math.min(380, 0.55 * width)));
     const [left, right, top, bottom] = [48, 14, 14, 44];
@@ -25,10 +28,10 @@ window.nevfResultsTime = (() => {
       parts.push(`<path class="nl-grid" d="M${x} ${top}V${height - bottom}"/>`);
       parts.push(text(x, height - bottom + 17, tick, 'text-anchor="middle"'));
     }
-    for (let v = Math.ceil(10 * low); v <= 10 * high + 1e-9; v++) {
-      const y = up(v / 10).toFixed(1);
+    for (let v = Math.round(20 * low); v <= Math.round(20 * high); v++) {
+      const y = up(v / 20).toFixed(1);
       parts.push(`<path class="nl-grid" d="M${left} ${y}H${width - right}"/>`);
-      parts.push(text(left - 6, +y + 4, (v / 10).toFixed(1), 'text-anchor="end"'));
+      parts.push(text(left - 6, +y + 4, (v / 20).toFixed(2), 'text-anchor="end"'));
     }
     const middle = (top + height - bottom) / 2;
     parts.push(text((left + width - right) / 2, height - 8, "seconds a pair", 'text-anchor="middle"'));
@@ -47,7 +50,7 @@ window.nevfResultsTime = (() => {
         ? diamond(x, y, 6, `style="stroke:${colour}"`)
         : `<circle style="fill:${colour}" cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="5"/>`;
       parts.push(`<g${dim}><title>${title}</title>${shape}</g>`);
-      const long = 6.2 * label.length;
+      const long = 6.7 * label.length;
       const spots = [
         [x + 9, y + 4, "start", x + 9],
         [x - 9, y + 4, "end", x - 9 - long],

@@ -6,13 +6,13 @@
   const live = window.nevfLive;
   const { MM, load, similarity, grey, sequential, noise } = window.nevfTemplate;
   const WINDOWS = [3, 5, 9, 15, 31];
-  const SHIFTS = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12]; // voxels
+  const SHIFTS = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16]; // voxels
   const NOISES = [0, 0.02, 0.04, 0.08, 0.16];
-  const FAR = 16; // voxels: how far the partner is slid back
+  const FAR = 20; // voxels: how far the partner is slid back, and room for it at both sides
   const ENOUGH = 1e-4; // a rise that an optimiser would notice
 
   live.mount("window", (host) => {
-    const state = { window: 9, shift: 6, noise: 0.04 };
+    const state = { window: 9, shift: 12, noise: 0.04 };
     const left = live.panel("Fixed", "A slice of the template");
     const right = live.panel("Its partner", "The same slice, shifted and with noise");
     const seen = live.panel("Squared local correlation", "The squared local correlation of both");
@@ -44,6 +44,17 @@
       curve,
       words,
     );
+
+    // The slice with room for the shift.
+    function roomy({ shape: [columns, rows], values, brain }) {
+      const shape = [columns + 2 * FAR, rows];
+      const padded = (plane) => {
+        const out = new Float32Array(shape[0] * rows);
+        out.set(plane, FAR * rows);
+        return out;
+      };
+      return { shape, values: padded(values), brain: padded(brain) };
+    }
 
     // Pushed to the right by whole voxels, zeros coming in.
     function pushed(values, by) {
@@ -104,7 +115,7 @@
       live.chart(
         curve,
         {
-          x: { label: "slid back by (mm)", low: 0, high: 24, ticks: [0, 6, 12, 18, 24] },
+          x: { label: "slid back by (mm)", low: 0, high: 30, ticks: [0, 6, 12, 18, 24, 30] },
           y: { label: "squared correlation", low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1] },
         },
         [
@@ -127,7 +138,7 @@
     }
 
     host.ready = load().then((loaded) => {
-      slice = loaded;
+      host.slice = slice = roomy(loaded); // a test asks for it
       judges = Object.fromEntries(
         WINDOWS.map((size) => [size, similarity(slice.values, slice.shape, size)]),
       );

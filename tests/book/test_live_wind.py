@@ -121,9 +121,9 @@ def test_the_film_of_squaring_ends_at_the_package(show, measured):
         assert "cells fold" in page.inner_text("[role=status]")
 
 
-LOADED = """async () => {
-  const s = await nevfTemplate.load();
-  return [s.shape, [...s.values], [...s.brain]];
+LOADED = """() => {
+  const { shape, values, brain } = document.querySelector('figure').slice;
+  return [shape, [...values], [...brain]];
 }"""
 
 
