@@ -18,7 +18,7 @@
   ].map((share) => share.map((s, c) => s * (SHAPE[c] - 1)));
 
   live.mount("squaring", (host) => {
-    const state = { squarings: 7, longest: 40, seed: 5, frame: 0 };
+    const state = { squarings: 7, longest: 30, seed: 5, frame: 0 };
     const map = live.panel("Lattice", "A lattice moved by the jump so far");
     const paths = live.panel("Five points", "The jump of five points, made of two jumps half as long");
     const clock = live.make("div", { class: "nl-chart nl-clock" });

@@ -63,8 +63,9 @@ def test_dust_goes_where_the_package_takes_it(show, rule):
       starts.map(at => nevfWind.trail(Float32Array.from(v), shape, at, rule, 5)[5])"""
     with show("dust") as page:
         ends = page.evaluate(script, [v.flatten().tolist(), SHAPE, starts[0].T.tolist(), rule])
-    wanted = starts + integrate_ode(v, starts, rule, 5)
-    assert torch.allclose(torch.tensor(ends), wanted[0].T, atol=1e-3)
+    starts = starts.double()
+    wanted = starts + integrate_ode(v.double(), starts, rule, 5)
+    assert torch.allclose(torch.tensor(ends, dtype=torch.float64), wanted[0].T, atol=1e-5)
 
 
 def test_smaller_steps_stay_closer_and_midpoint_closest(show, measured):
@@ -163,12 +164,13 @@ def test_the_force_is_that_of_autograd(show, window):
             script, [fixed.ravel().tolist(), moving.ravel().tolist(), SHAPE, window]
         )
     F, M = (torch.tensor(x)[None, None] for x in (fixed, moving))
-    u = torch.zeros(1, 2, *SHAPE, dtype=torch.float64, requires_grad=True)
+    # on the voxel itself the slope has two sides; a little further on it is that to the next one
+    u = torch.full((1, 2, *SHAPE), 1e-7, dtype=torch.float64, requires_grad=True)
     loss = (LocalNCC(F, window) if window else MSE(F))(warp(M, u))
     wanted = -torch.autograd.grad(loss, u)[0]
     got = torch.tensor(found, dtype=torch.float64).reshape(wanted.shape)
     inside = (..., slice(0, -1), slice(0, -1))  # at the last voxel there is no next one
-    assert torch.allclose(got[inside], wanted[inside], atol=1e-6 * wanted.abs().max().item() + 1e-9)
+    assert torch.allclose(got[inside], wanted[inside], atol=1e-5 * wanted.abs().max().item())
 
 
 def test_another_contrast_misleads_the_squared_error_alone(show, measured):
