@@ -8,7 +8,7 @@
   const SHAPE = [96, 80];
   const SIGMA = 9; // voxels
   const FRAMES = 16; // of one squaring
-  const LONGEST = [10, 20, 30, 40, 60, 80]; // voxels
+  const LONGEST = [8, 16, 24, 32, 48, 80]; // voxels
   const FOLLOWED = [
     [0.25, 0.3],
     [0.32, 0.72],
@@ -18,7 +18,7 @@
   ].map((share) => share.map((s, c) => s * (SHAPE[c] - 1)));
 
   live.mount("squaring", (host) => {
-    const state = { squarings: 7, longest: 30, seed: 5, frame: 0 };
+    const state = { squarings: 7, longest: 24, seed: 5, frame: 0 };
     const map = live.panel("Lattice", "A lattice moved by the jump so far");
     const paths = live.panel("Five points", "The jump of five points, made of two jumps half as long");
     const clock = live.make("div", { class: "nl-chart nl-clock" });
