@@ -5,6 +5,7 @@
 (() => {
   const live = window.nevfLive;
   const { draw: drawTime, diamond } = window.nevfResultsTime;
+  const { table: tabled, download } = window.nevfResultsRows;
   const PAPER = live.CURVES[1];
   const MACHINES = [live.CURVES[0], live.CURVES[2], live.CURVES[3]];
   const SORTS = { dice: "mean Dice", time: "seconds", folds: "folds", name: "name" };
@@ -56,7 +57,9 @@
     const time = live.make("div", { class: "nl-chart nl-time" });
     const key = live.make("p", { class: "nl-key" });
     const table = live.make("details", { class: "nl-table" });
-    const save = live.button("Download the rows (CSV)", download);
+    const save = live.button("Download the rows (CSV)", () =>
+      download("nevf-results.csv", data.columns, data.rows),
+    );
     host.append(
       live.make("div", { class: "nl-controls" }, dataset.element, sort.element, pair.element),
       plot,
@@ -116,7 +119,7 @@
       dots(shown, low, high);
       tell(shown);
       drawTime(time, marks(shown), `Mean Dice against seconds, ${data.titles[state.dataset]}`);
-      list(shown);
+      table.replaceChildren(live.make("summary", {}, "As a table"), tabled(shown));
       host.dataset.measured = JSON.stringify({
         ...state,
         order: shown.map(({ label }) => label),
@@ -165,8 +168,20 @@
       plot.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Dice of every pair, a row for each method; the table below has the same numbers">${parts.join("")}</svg>`;
     }
 
-    const pairAt = (event) => event.target.closest?.("[data-pair]")?.dataset.pair ?? "";
-    plot.addEventListener("pointerover", (event) => {
+    // The pair of the nearest dot within a finger's reach, or "".
+    function pairAt({ clientX, clientY }) {
+      let [best, reach] = ["", 16];
+      for (const dot of plot.querySelectorAll("[data-pair]")) {
+        const box = dot.getBoundingClientRect();
+        const away = Math.hypot(
+          clientX - box.left - box.width / 2,
+          clientY - box.top - box.height / 2,
+        );
+        if (away < reach) [best, reach] = [dot.dataset.pair, away];
+      }
+      return best;
+    }
+    plot.addEventListener("pointermove", (event) => {
       const wanted = pairAt(event) || state.pinned;
       if (wanted === state.pair) return;
       state.pair = wanted;
@@ -212,33 +227,6 @@
           title: `the paper's ${label}: Dice ${dice}, ${(60 * minutes).toFixed(1)} s`,
         })),
       ];
-    }
-
-    function list(shown) {
-      const head = ["method", "pairs", "mean Dice", "the paper", "folds %", "seconds"];
-      const row = (cells, tag, scope) => {
-        const made = cells.map((cell, k) =>
-          live.make(k ? tag : "th", { scope: k ? scope : (scope ?? "row") }, cell),
-        );
-        return live.make("tr", {}, ...made);
-      };
-      const told = (v, digits) => (v === undefined ? "–" : v.toFixed(digits));
-      const lines = shown.map(({ label, rows, dice, paper, folds, time: s }) =>
-        row([label, rows.length, told(dice, 3), told(paper, 3), told(folds, 4), told(s, 0)], "td", null),
-      );
-      const body = live.make("tbody", {}, ...lines);
-      const box = live.make("div", { class: "nl-scroll", tabindex: 0, role: "region", "aria-label": "The plot as a table" });
-      box.append(live.make("table", {}, live.make("thead", {}, row(head, "th", "col")), body));
-      table.replaceChildren(live.make("summary", {}, "As a table"), box);
-    }
-
-    function download() {
-      const quoted = (v) => (/[",\n]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : v);
-      const lines = [data.columns, ...data.rows].map((row) => row.map((v) => quoted(v ?? "")).join(","));
-      const blob = new Blob([`${lines.join("\n")}\n`], { type: "text/csv" });
-      const link = live.make("a", { href: URL.createObjectURL(blob), download: "nevf-results.csv" });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     }
     return draw;
   });
