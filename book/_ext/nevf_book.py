@@ -2,7 +2,7 @@
 
 Directives for the Markdown pages: `nevf-presets` (the table of presets), `nevf-dataset` (one entry
 of the catalogue), `nevf-splits` (the table of splits), `nevf-help` (the help of a command). Those
-that show rows are in `nevf_rows` and `nevf_claims`.
+that show rows are in `nevf_rows`, `nevf_claims`, `nevf_explorer`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nevf_bibliography import setup_bibliography  # noqa: E402
 from nevf_chapters import setup_chapters  # noqa: E402
 from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
+from nevf_explorer import setup_explorer  # noqa: E402
 from nevf_home import HOME, fix_home  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
 from nevf_live import setup_live  # noqa: E402
@@ -240,6 +241,7 @@ def setup(app) -> dict:
     app.add_directive("nevf-splits", Splits)
     app.add_directive("nevf-help", Help)
     setup_rows(app)
+    setup_explorer(app)
     setup_live(app)
     setup_chapters(app)
     setup_bibliography()

@@ -8,12 +8,19 @@ from __future__ import annotations
 import re
 
 SHARED = ("playground_field.js", "playground_draw.js", "live.js")
+#: A slice of the template, and local NCC with its gradient.
+SLICE = ("playground_slice.js", "nevf/losses.js", "live_slice.js")
 #: The live figures: what each needs besides, in order.
 SCRIPTS = {
     "siren": ("live_field.js", "live_siren.js"),
     "sampling": ("live_field.js", "live_sampling.js"),
     "learn": ("live_learn_data.js", "live_learn.js"),
     "quiz": ("live_quiz.js",),
+    "dust": ("live_field.js", "live_wind.js", "live_dust.js"),
+    "squaring": ("live_field.js", "live_wind.js", "live_squaring.js"),
+    "window": (*SLICE, "live_window.js"),
+    "force": ("live_field.js", "live_wind.js", *SLICE, "live_force.js"),
+    "results": ("live_results_time.js", "live_results_rows.js", "live_results.js"),
 }
 PLACE = re.compile(r'data-live="(\w+)"')
 

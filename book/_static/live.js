@@ -108,7 +108,7 @@ window.nevfLive = (() => {
   }
 
   // Lines on axes, an SVG in the page's ink, as wide as `place`, so that its letters keep their size.
-  // axes: { x: { label, low, high, ticks }, y: ... }. lines: [{ name, xs, ys, colour, dash, dots }].
+  // axes: { x: { label, low, high, ticks, show }, y: ... }; show(tick) is its text. lines: [{ name, xs, ys, colour, dash, dots }].
   // marks: [{ x, text, colour }], upright lines. Returns where the axes are: { left, right }.
   function chart(place, axes, lines, say, marks = []) {
     const width = Math.max(200, Math.min(560, place.clientWidth || 360));
@@ -118,16 +118,17 @@ window.nevfLive = (() => {
       left + ((v - axes.x.low) / (axes.x.high - axes.x.low)) * (width - left - right);
     const up = (v) =>
       height - bottom - ((v - axes.y.low) / (axes.y.high - axes.y.low)) * (height - top - bottom);
+    const told = ({ show = String }, tick) => show(tick);
     const parts = [];
     for (const tick of axes.x.ticks) {
       const x = along(tick).toFixed(1);
       parts.push(`<path class="nl-grid" d="M${x} ${top}V${height - bottom}"/>`);
-      parts.push(`<text x="${x}" y="${height - bottom + 16}" text-anchor="middle">${tick}</text>`);
+      parts.push(`<text x="${x}" y="${height - bottom + 16}" text-anchor="middle">${told(axes.x, tick)}</text>`);
     }
     for (const tick of axes.y.ticks) {
       const y = up(tick).toFixed(1);
       parts.push(`<path class="nl-grid" d="M${left} ${y}H${width - right}"/>`);
-      parts.push(`<text x="${left - 6}" y="${+y + 4}" text-anchor="end">${tick}</text>`);
+      parts.push(`<text x="${left - 6}" y="${+y + 4}" text-anchor="end">${told(axes.y, tick)}</text>`);
     }
     const across = (left + width - right) / 2;
     parts.push(`<text x="${across}" y="${height - 6}" text-anchor="middle">${axes.x.label}</text>`);

@@ -126,5 +126,5 @@ window.nevfSiren = (() => {
     return Array.from(sums, (sum) => sum / sums[0]);
   }
 
-  return { start, onLattice, resize, scaled, autocorrelation };
+  return { random, start, onLattice, resize, scaled, autocorrelation };
 })();

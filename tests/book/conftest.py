@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-HTML = Path(__file__).parents[2] / "_build" / "html"
+ROOT = Path(__file__).parents[2]
+STATIC = ROOT / "book" / "_static"
+HTML = ROOT / "_build" / "html"
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
@@ -100,3 +104,57 @@ def visit(browser):
         context.close()
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def live_page(tmp_path_factory):
+    """live_page(name, body): the address of a page with this live figure alone, from the disk."""
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    import nevf_live
+
+    folder = tmp_path_factory.mktemp("live")
+    (folder / "nevf").mkdir()
+    for path in [*STATIC.glob("live*"), *STATIC.glob("playground_*.js"), *STATIC.glob("nevf/*.js")]:
+        shutil.copy(path, folder / path.relative_to(STATIC))
+
+    def page(name: str, body: str) -> str:
+        tags = "".join(f'<script src="{s}" defer></script>' for s in nevf_live.scripts(body))
+        made = folder / f"{name}.html"
+        made.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Live</title>'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<link rel="stylesheet" href="live.css">{tags}</head>'
+            f'<body style="margin: 16px">{body}<div style="height: 60rem"></div></body></html>',
+            encoding="utf-8",
+        )
+        return made.as_uri()
+
+    return page
+
+
+@pytest.fixture
+def live(visit, live_page):
+    """live(name, body, ...): the page of a live figure that is ready; it must not complain."""
+
+    @contextmanager
+    def opened(name: str, body: str, *look, **more) -> Iterator[Page]:
+        with visit(live_page(name, body), *look, **more) as seen:
+            seen.page.wait_for_selector(f'[data-live="{name}"].is-ready')
+            seen.page.evaluate(
+                "Promise.all([...document.querySelectorAll('figure')].map(f => f.ready))"
+            )
+            yield seen.page
+            assert not seen.errors and not seen.outside
+
+    return opened
+
+
+@pytest.fixture
+def measured():
+    """measured(page): what a figure has measured, once the frame it asked for has been drawn."""
+
+    def read(page: Page) -> dict:
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        return json.loads(page.get_attribute("figure", "data-measured"))
+
+    return read

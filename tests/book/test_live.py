@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -33,6 +32,10 @@ CHAPTERS = {
     "sampling": "06_sparse_sampling",
     "learn": "07_nevf",
     "quiz": "08_reading_a_result",
+    "dust": "03_flows",
+    "squaring": "03_flows",
+    "window": "04_similarity",
+    "force": "04_similarity",
 }
 MOST_BYTES = 300_000  # of one figure's recording or script; what all share is small
 
@@ -45,51 +48,15 @@ def cards() -> str:
     return Quiz(made)._repr_html_()
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """address(name): a page with this figure alone, opened as a file."""
-    folder = tmp_path_factory.mktemp("live")
-    for path in [*STATIC.glob("live*"), *STATIC.glob("playground_*.js")]:
-        shutil.copy(path, folder)
-
-    def page(name: str) -> str:
-        body = cards() if name == "quiz" else LiveFigure(name, "What it shows.")._repr_html_()
-        tags = "".join(f'<script src="{s}" defer></script>' for s in nevf_live.scripts(body))
-        made = folder / f"{name}.html"
-        made.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Live</title>'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<link rel="stylesheet" href="live.css">{tags}</head>'
-            f'<body style="margin: 16px">{body}<div style="height: 60rem"></div></body></html>',
-            encoding="utf-8",
-        )
-        return made.as_uri()
-
-    return page
-
-
 @pytest.fixture
-def show(visit, address):
-    """show(name, ...): the page of a figure that is ready; it must not complain."""
-    from contextlib import contextmanager
+def show(live):
+    """show(name, ...): the page of a figure that is ready."""
 
-    @contextmanager
     def opened(name: str, *look, **more):
-        with visit(address(name), *look, **more) as seen:
-            seen.page.wait_for_selector(f'[data-live="{name}"].is-ready')
-            seen.page.evaluate(
-                "Promise.all([...document.querySelectorAll('figure')].map(f => f.ready))"
-            )
-            yield seen.page
-            assert not seen.errors and not seen.outside
+        body = cards() if name == "quiz" else LiveFigure(name, "What it shows.")._repr_html_()
+        return live(name, body, *look, **more)
 
     return opened
-
-
-def measured(page) -> dict:
-    """What a figure has measured, once the frame that was asked for has been drawn."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-    return json.loads(page.get_attribute("figure", "data-measured"))
 
 
 def drawn(page) -> list[str]:
@@ -140,7 +107,7 @@ def test_the_siren_is_that_of_the_package(show):
     assert torch.allclose(torch.tensor(up).reshape(full.shape), full, atol=1e-5)
 
 
-def test_a_higher_frequency_is_shorter_and_folds_sooner(show):
+def test_a_higher_frequency_is_shorter_and_folds_sooner(show, measured):
     with show("siren") as page:
         first, before = measured(page), drawn(page)
         assert first["half"] == pytest.approx(first["rule"], rel=0.4)
@@ -158,7 +125,7 @@ def test_a_higher_frequency_is_shorter_and_folds_sooner(show):
         assert "nothing folds" in page.inner_text("[role=status]")
 
 
-def test_the_error_of_sampling_grows_with_the_step(show):
+def test_the_error_of_sampling_grows_with_the_step(show, measured):
     """And is that of the package's interpolation, for the same weights."""
     with show("sampling") as page:
         found = measured(page)
@@ -262,7 +229,7 @@ def test_the_answers_are_folds_where_no_script_runs():
     assert base64.b64decode(re.search(r"base64,([^\"]+)", text)[1])[:4] == b"RIFF"
 
 
-def test_a_finger_moves_a_slider_and_judges(show):
+def test_a_finger_moves_a_slider_and_judges(show, measured):
     with show("sampling", "phone", touch=True) as page:
         before = measured(page)["step"]
         box = slider(page, "Step L").bounding_box()
