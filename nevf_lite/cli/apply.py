@@ -197,10 +197,7 @@ def compose(
 
 def _images(source: Path, like: Path | None, inverse: bool) -> tuple[Path | None, Path | None]:
     """The fixed and the moving image of `apply`, as far as the command names them."""
-    from nevf_lite.scans.analyze import PAIR_SUFFIXES
-    from nevf_lite.scans.readers import ITK_SUFFIXES, NIBABEL_SUFFIXES
+    from nevf_lite.scans.readers import IMAGE_SUFFIXES
 
-    endings = (*NIBABEL_SUFFIXES, *PAIR_SUFFIXES, *ITK_SUFFIXES)
-    is_image = source.name.lower().endswith(endings)
-    moving = source if is_image else None
+    moving = source if source.name.lower().endswith(IMAGE_SUFFIXES) else None
     return (moving, like) if inverse else (like, moving)

@@ -30,11 +30,10 @@ def stem(path: Path) -> str:
 
 def image_source(path: Path, name: str, dicom: bool) -> Path | nib.Nifti1Image:
     """The path itself, or with --dicom the image of the series that it names."""
-    from nevf_lite.scans.analyze import PAIR_SUFFIXES, lacks_orientation
-    from nevf_lite.scans.readers import ITK_SUFFIXES, NIBABEL_SUFFIXES
+    from nevf_lite.scans.analyze import lacks_orientation
+    from nevf_lite.scans.readers import IMAGE_SUFFIXES
 
-    suffixes = (*NIBABEL_SUFFIXES, *PAIR_SUFFIXES, *ITK_SUFFIXES)
-    if dicom and not path.name.lower().endswith(suffixes):
+    if dicom and not path.name.lower().endswith(IMAGE_SUFFIXES):
         from nevf_lite.scans.dicom import read_series
 
         return read_series(path, name)

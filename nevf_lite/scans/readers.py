@@ -26,6 +26,8 @@ from nevf_lite.scans.vectors import check_intent
 
 NIBABEL_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+#: The endings of all files that `open_image` reads.
+IMAGE_SUFFIXES = (*NIBABEL_SUFFIXES, *PAIR_SUFFIXES, *ITK_SUFFIXES)
 
 #: Deflate stores at best 258 bytes in two bits.
 MAX_COMPRESSION_RATIO = 1032
@@ -39,7 +41,7 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
     if isinstance(source, str | os.PathLike):
         path = existing_file(source, name)
         name = f"{name} ({path})"
-        suffix = suffix_of(path, (*NIBABEL_SUFFIXES, *PAIR_SUFFIXES, *ITK_SUFFIXES), name)
+        suffix = suffix_of(path, IMAGE_SUFFIXES, name)
         if suffix in PAIR_SUFFIXES:
             return open_image(load_pair(path, name), name)
         if suffix in NIBABEL_SUFFIXES:

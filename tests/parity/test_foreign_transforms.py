@@ -317,7 +317,7 @@ def test_an_lta_from_voxel_to_voxel(tmp_path):
         words += ["voxelsize = {:.15e} {:.15e} {:.15e}".format(*grid.spacing)]
         return words + [f"{key}   = " + " ".join(f"{v:.15e}" for v in row) for key, row in rows]
 
-    lines = ["# transform file /tmp/a.lta", "# created by mri_robust_register", ""]
+    lines = ["# transform file a.lta", "# created by mri_robust_register", ""]
     lines += ["type      = 0 # LINEAR_VOX_TO_VOX", "nxforms   = 1"]
     lines += ["mean      = 0.0000 0.0000 0.0000", "sigma     = 10000.0000", "1 4 4"]
     lines += [" ".join(f"{v:.15e}" for v in row) for row in voxels]
