@@ -53,7 +53,7 @@ def register(
         voxels. Grids, spacings and orientations may differ. A list of several is one image of
         several channels, such as [T1, T2], in one space; each is compared with its like, and the
         first is the one that is warped.
-    config: a preset's name ("default", "fast", "siren", "paper") or a `Config`.
+    config: a preset's name ("default", "fast", "accurate", "siren", "paper") or a `Config`.
     init: a transform from fixed to moving, or its path.
     init_mode: "compose" applies `init` after the transform that is sought, as in section 2.3 of the
         paper, and what it folds stays folded. "warm" fits the field to it first and then lets the

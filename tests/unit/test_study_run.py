@@ -54,7 +54,8 @@ def test_a_row_holds_the_scores_and_where_they_come_from(tmp_path):
     assert row["iterations"] == 20 and 0 < row["seconds_per_iteration"] < row["seconds"] / 20
     assert row["peak_mib"] > 100 and row["threads"] == 1 and row["device"] == "cpu"
     curve = json.loads(row["trajectory"])
-    assert [len(point) for point in curve] == [2] * 4 and curve == sorted(curve)
+    assert [len(point) for point in curve] == [2] * 4 and curve == sorted(curve, key=lambda p: p[0])
+    assert max(dice for _, dice in curve) > row["dice_before"] + 0.02
     assert curve[0] == [0, round(row["dice_before"], 5)]
     assert curve[-1] == [pytest.approx(row["seconds"], abs=1e-3), round(row["dice"], 5)]
     by_label = json.loads(row["dice_by_label"])
