@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from nevf_lite.cli import app
 from nevf_lite.registration.register import register  # noqa: F401  for what is forked
@@ -102,7 +104,7 @@ def readable(path: Path) -> bool:
             Transform.load(path)
         else:
             return path.read_text(encoding="utf-8").rstrip().endswith("</html>")
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError):
         return False
     return True
 

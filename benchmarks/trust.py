@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,13 +54,14 @@ def main(arguments: list[str] | None = None) -> None:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with tempfile.TemporaryDirectory(prefix="nevf-trust-") as folder:
-        document |= measure(Path(folder), options.damaged, options.interrupted)
-    options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"written to {options.output}", file=sys.stderr)
+        for table, row in rows(Path(folder), options.damaged, options.interrupted):
+            print(table, row, file=sys.stderr, flush=True)
+            document.setdefault(table, []).append(row)
+            options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def measure(folder: Path, damaged: int, interrupted: int) -> dict:
-    """The three tables: what was damaged, what was interrupted, and what threads change."""
+def rows(folder: Path, damaged: int, interrupted: int) -> Iterator[tuple[str, dict]]:
+    """The rows of the three tables, as they are counted: (table, row)."""
     search = write_pair(folder)
     result = folder / "result"
     labels = [
@@ -68,24 +70,19 @@ def measure(folder: Path, damaged: int, interrupted: int) -> dict:
         for word in (f"--{side}-labels", str(folder / f"{side}_labels.nii.gz"))
     ]
     run_alone([*search, *labels, "-o", str(result)])
-    tables: dict[str, list[dict]] = {"damaged": [], "interrupted": [], "threads": []}
     work = folder / "work"
     work.mkdir()
     for kind in KINDS:
-        tables["damaged"].append(damage_inputs(kind, result, work, damaged // len(KINDS)))
-        print(tables["damaged"][-1], file=sys.stderr, flush=True)
+        yield "damaged", damage_inputs(kind, result, work, damaged // len(KINDS))
     moments = np.random.default_rng(0).random(interrupted)
     parts = np.split(moments, np.rint(interrupted * np.cumsum([0.3, 0.3, 0.3])).astype(int))
     for kind, share in zip(STRIKES, parts, strict=True):
         words = search
         if kind == "batch":
             words = ["batch", str(folder / "pairs.csv"), *BATCH]
-        tables["interrupted"].append(interrupt(kind, words, work, share))
-        print(tables["interrupted"][-1], file=sys.stderr, flush=True)
+        yield "interrupted", interrupt(kind, words, work, share)
     for counts in ((1, 1), (1, 2)):
-        tables["threads"].append(compare_threads(search, work, counts))
-        print(tables["threads"][-1], file=sys.stderr, flush=True)
-    return tables
+        yield "threads", compare_threads(search, work, counts)
 
 
 def write_pair(folder: Path) -> list[str]:
