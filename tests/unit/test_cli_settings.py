@@ -83,7 +83,7 @@ def test_settings_of_the_levels():
         (["--set", "bfloat16=perhaps"], "true or false"),
         (["--set", "chunk=x"], "a whole number or none"),
         (["--set", "similarity=lcc"], "similarity: wanted one of"),
-        (["--set", "lr=1,2"], "3 with commas between, one for each level, such as 0.003,0.003"),
+        (["--set", "lr=1,2"], "3 with commas between, one for each level, such as 0.007,0.007"),
         (["--set", "window=4"], "window: wanted odd"),
         (["--set", "levels=3"], "JSON list"),
         (["--set", 'levels=[{"factr": 2}]'], "did you mean factor?"),

@@ -290,10 +290,12 @@ def test_a_header_at_odds_is_noted_in_the_result(files, odd, tmp_path):
     words = ["register", files["moving"], odd, "-o", tmp_path / "r", "--iterations", "1,0,0"]
     said = nevf(*words)
     assert said.exit_code == 0 and said.stderr.count("qform") == 1
-    notes = json.loads((tmp_path / "r" / "result.json").read_text())["notes"]
+    notes = json.loads((tmp_path / "r" / "result.json").read_text(encoding="utf-8"))["notes"]
     (note,) = (line for line in notes if "qform" in line)
     assert "moving" in note and "odd.nii.gz" in note and "5.0 mm" in note
-    assert note.partition("qform")[2][:40] in (tmp_path / "r" / "report.html").read_text()
+    assert note.partition("qform")[2][:40] in (tmp_path / "r" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_registration_starts_from_any_of_them(files):
