@@ -5,7 +5,8 @@
 Damages good files and hands them to `nevf apply`; interrupts `nevf register` and `nevf batch` at
 random moments, and repeats them; registers with one seed on one and two threads. Files are damaged
 by hypothesis, always in the same way; the moments are random numbers of one seed. A disk that fills
-up is a real one of a few MiB, for which this has to be allowed to mount one (Linux, root).
+up is a real one of a few MiB, for which this has to be allowed to mount one (Linux, root). Rows
+that the file holds already, with as many tries, are kept; remove it to count them again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ import torch
 from benchmarks.damage import KINDS, damage_inputs
 from benchmarks.interruptions import STRIKES, interrupt, run_alone
 from nevf_lite.data import load_pair
+from nevf_lite.scans.files import atomic
 from nevf_lite.scans.io import read_displacement
 from nevf_lite.study import provenance
 
@@ -48,20 +50,28 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=TABLE)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    document = {
-        "machine": provenance.machine(),
-        "commit": provenance.commit(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    document: dict[str, list[dict]] = {}
+    if options.output.exists():
+        document = json.loads(options.output.read_text(encoding="utf-8"))
+    kept = {(t, row["kind"], row.get("tried")) for t, found in document.items() for row in found}
+    source = {"machine": provenance.machine(), "commit": provenance.commit()}
     with tempfile.TemporaryDirectory(prefix="nevf-trust-") as folder:
-        for table, row in rows(Path(folder), options.damaged, options.interrupted):
+        for table, row in rows(Path(folder), options.damaged, options.interrupted, kept):
+            row |= {**source, "ended": datetime.now(UTC).isoformat(timespec="seconds")}
             print(table, row, file=sys.stderr, flush=True)
-            document.setdefault(table, []).append(row)
-            options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            found = [r for r in document.get(table, []) if r["kind"] != row["kind"]]
+            document[table] = [*found, row]
+            with atomic(options.output) as temporary:
+                temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def rows(folder: Path, damaged: int, interrupted: int) -> Iterator[tuple[str, dict]]:
-    """The rows of the three tables, as they are counted: (table, row)."""
+def rows(
+    folder: Path, damaged: int, interrupted: int, kept: Collection[tuple] = ()
+) -> Iterator[tuple[str, dict]]:
+    """The rows of the three tables, as they are counted: (table, row).
+
+    kept: table, kind and number of tries (None for threads) of rows that are not wanted again.
+    """
     search = write_pair(folder)
     result = folder / "result"
     labels = [
@@ -73,16 +83,20 @@ def rows(folder: Path, damaged: int, interrupted: int) -> Iterator[tuple[str, di
     work = folder / "work"
     work.mkdir()
     for kind in KINDS:
-        yield "damaged", damage_inputs(kind, result, work, damaged // len(KINDS))
+        share = damaged // len(KINDS)
+        if ("damaged", kind, share) not in kept:
+            yield "damaged", damage_inputs(kind, result, work, share)
     moments = np.random.default_rng(0).random(interrupted)
     parts = np.split(moments, np.rint(interrupted * np.cumsum([0.3, 0.3, 0.3])).astype(int))
     for kind, share in zip(STRIKES, parts, strict=True):
         words = search
         if kind == "batch":
             words = ["batch", str(folder / "pairs.csv"), *BATCH]
-        yield "interrupted", interrupt(kind, words, work, share)
+        if ("interrupted", kind, len(share)) not in kept:
+            yield "interrupted", interrupt(kind, words, work, share)
     for counts in ((1, 1), (1, 2)):
-        yield "threads", compare_threads(search, work, counts)
+        if ("threads", _name(counts), None) not in kept:
+            yield "threads", compare_threads(search, work, counts)
 
 
 def write_pair(folder: Path) -> list[str]:
@@ -106,12 +120,16 @@ def compare_threads(search: list[str], folder: Path, counts: tuple[int, int]) ->
     maps = [read_displacement(path)[0] for path in fields]
     apart = np.linalg.norm(maps[0] - maps[1], axis=-1)
     return {
-        "kind": f"{counts[0]} and {counts[1]}",
+        "kind": _name(counts),
         "same_bytes": fields[0].read_bytes() == fields[1].read_bytes(),
         "mean_mm": float(apart.mean()),
         "largest_mm": float(apart.max()),
         "cores": os.cpu_count(),
     }
+
+
+def _name(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} and {counts[1]}"
 
 
 if __name__ == "__main__":

@@ -49,9 +49,15 @@ def trust_table(part: str) -> str:
     if part not in (*document, "provenance") or not document:
         return "Not counted yet; `python -m benchmarks.trust` does it."
     if part == "provenance":
+        rows = [row for found in document.values() for row in found]
+        days, commits, machines = (
+            sorted({f"{row[key]:.{width}}" for row in rows})
+            for key, width in (("ended", 10), ("commit", 7), ("machine", 99))
+        )
+        marks = ", ".join(f"`{commit}`" for commit in commits)
         return (
-            f"Counted by `python -m benchmarks.trust`: {document['started'][:10]}, "
-            f"commit `{document['commit'][:7]}`, {document['machine']}."
+            f"Counted by `python -m benchmarks.trust`: {' and '.join(days)}, "
+            f"commit {marks}, {'; '.join(machines)}."
         )
     columns, rows = COLUMNS[part], document[part]
     lines = [list(columns.values()), ["---"] * len(columns)]

@@ -58,3 +58,14 @@ def test_a_table_ends_with_its_sums(monkeypatch):
     *_, last = nevf_trust.trust_table("damaged").split("\n")
     assert last == "| **all** | **6** | **3** | **3** | **0** |"
     assert nevf_trust.trust_table("threads").startswith("Not counted yet")
+
+
+def test_a_table_says_where_each_row_is_from(monkeypatch):
+    """Rows of two commits, since a count that was cut off goes on from the rows that ended."""
+    rows = [
+        {"kind": kind, "ended": "2026-01-02T03:04:05", "commit": commit, "machine": "m"}
+        for kind, commit in (("header", "1234567890"), ("data", "abcdef0123"))
+    ]
+    monkeypatch.setattr(nevf_trust, "counted", lambda: {"damaged": rows})
+    told = nevf_trust.trust_table("provenance")
+    assert told.endswith("2026-01-02, commit `1234567`, `abcdef0`, m.")

@@ -8,7 +8,8 @@ import json
 import numpy as np
 from cli_inputs import write_inputs
 
-from benchmarks.damage import outcome
+from benchmarks import trust
+from benchmarks.damage import KINDS, outcome
 from benchmarks.interruptions import FILES, readable, state
 from nevf_lite.cli import volumes
 from nevf_lite.scans.io import save_image
@@ -46,3 +47,28 @@ def test_states_of_a_result(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert not readable(tmp_path / name)
     assert state(tmp_path) == "halves"
+
+
+def test_a_count_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+    """Rows with as many tries are kept; a row of fewer tries is counted again, in its place."""
+    tries = []
+
+    def count(kind, result, work, number):
+        tries.append(kind)
+        return {"kind": kind, "tried": number}
+
+    monkeypatch.setattr(trust, "write_pair", lambda folder: ["register"])
+    monkeypatch.setattr(trust, "run_alone", lambda words: None)
+    monkeypatch.setattr(trust, "damage_inputs", count)
+    monkeypatch.setattr(trust, "interrupt", lambda kind, *_: {"kind": kind, "tried": 0})
+    monkeypatch.setattr(trust, "compare_threads", lambda *_: {"kind": "1 and 1"})
+    output = tmp_path / "trust.json"
+    words = ["--damaged", "10", "--interrupted", "0", "--output", str(output)]
+    trust.main(words)
+    document = json.loads(output.read_text())
+    assert tries == [row["kind"] for row in document["damaged"]] == list(KINDS)
+    document["damaged"][1]["tried"] = 1
+    output.write_text(json.dumps(document))
+    trust.main(words)
+    assert tries[len(KINDS) :] == [document["damaged"][1]["kind"]]
+    assert all(row["commit"] for row in json.loads(output.read_text())["damaged"])
