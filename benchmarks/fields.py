@@ -1,0 +1,221 @@
+"""Velocity fields beside each other under equal conditions: Dice against iterations.
+
+    python -m benchmarks.fields [--only NAME ...]
+
+Writes `book/results/fields.csv`, which the chapter *A field of features* reads, and goes on with
+what it does not hold yet. All pairs are of the `train` split, at 2 mm, labels by nearest neighbour.
+Three experiments:
+
+- search: a learning rate and betas for each kind of field, on one level of 4 mm, two pairs;
+- race: each kind with its best, longer, on all pairs, at a constant rate, so that every point of a
+  curve is a result;
+- parts: the field of the preset "fast" on its two levels, with one part of it changed at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nevf_lite.chapters import tensor
+from nevf_lite.config import PRESETS, Config, Level, preset
+from nevf_lite.data import load_pair
+from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
+from nevf_lite.grid import sparse_shape
+from nevf_lite.optimise import deformation, fit
+from nevf_lite.scores.deformation import folds
+from nevf_lite.scores.metrics import mean_dice
+from nevf_lite.study import provenance
+from nevf_lite.warp import warp
+
+TABLE = Path(__file__).parents[1] / "book" / "results" / "fields.csv"
+MM = 2.0  # the finest grid
+PAIRS = tuple(
+    pair
+    for n in (0, 2, 4, 6)
+    for pair in (
+        ("mindboggle", f"trt{n + 2:02d}", f"trt{n + 1:02d}"),
+        ("oasis", f"{1001 + n}", f"{1000 + n}"),
+    )
+)
+SETTINGS = ("integrator", "squarings", "jacobian", "margin", "smooth")
+COLUMNS = ("experiment", "label", "dataset", "fixed", "moving", "lr", "betas", "weights", "dice")
+COLUMNS += ("dice_before", "folds_percent", "cpu_seconds", "curve", "machine", "commit")
+#: Iterations after which a curve has a point.
+POINTS = (1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 60, 80, 120, 160, 240, 320)
+
+Make = Callable[[tuple[int, ...]], VelocityField]
+
+
+def features(spacings=(16, 8, 4, 2), width: int = 32, flat: float = 1.0) -> Make:
+    """The field of the presets, in mm, so that it is the same on every grid.
+
+    flat: the angles of the sines are divided by it and the output multiplied: with 100 the sine is
+    a straight line.
+    """
+    voxels = [spacing / MM for spacing in spacings]
+    scale, gain = flat * PRESETS["fast"].scale / MM, 2 * MM / flat
+    return lambda shape: FeatureField(shape, voxels, width=width, scale=scale, gain=gain)
+
+
+def siren(shape: tuple[int, ...]) -> SirenField:
+    """The field of the preset "siren"."""
+    config = PRESETS["siren"]
+    return SirenField(shape, width=config.width, depth=config.depth, omega=config.omega)
+
+
+def voxels(shape: tuple[int, ...]) -> VoxelField:
+    """A velocity at each point at which a level of 4 mm samples the fields."""
+    return VoxelField(shape, sparse_shape(shape, PRESETS["fast"].levels[0].step * 4 / MM))
+
+
+#: The kinds of the race, with the learning rates of the search.
+KINDS: dict[str, tuple[Make, tuple[float, ...]]] = {
+    "SIREN": (siren, (5e-4, 1e-3, 2e-3, 4e-3)),
+    "voxels": (voxels, (0.05, 0.1, 0.2, 0.4)),
+    "features": (features(), (3.5e-3, 7e-3, 1.4e-2)),
+}
+BETAS = ((0.9, 0.999), (0.7, 0.95))
+#: Iterations of the race.
+LONG = {"SIREN": 320, "voxels": 320, "features": 80}
+PARTS: dict[str, Make] = {
+    "all of it": features(),
+    "16 mm alone": features((16,)),
+    "8 mm alone": features((8,)),
+    "4 mm alone": features((4,)),
+    "16 and 4 mm": features((16, 4)),
+    "no sine": features(flat=100.0),
+    "4 sines": features(width=4),
+    "128 sines": features(width=128),
+}
+
+
+def one_level(iterations: int, lr: float, betas: tuple[float, float]) -> Config:
+    """The first level of the presets of features, at a constant rate and to its end."""
+    first = PRESETS["fast"].levels[0]
+    level = Level(first.factor / MM, iterations, first.step, lr, first.window)
+    common = {name: getattr(PRESETS["fast"], name) for name in SETTINGS}
+    return Config((level,), betas=betas, decay=1.0, patience=iterations, **common)
+
+
+def both_levels() -> Config:
+    """The preset "fast" on a grid of 2 mm."""
+    levels = tuple(
+        Level(level.factor / MM, level.iterations, level.step, level.lr, level.window)
+        for level in PRESETS["fast"].levels
+    )
+    return preset("fast", levels=levels)
+
+
+def experiments() -> Iterator[tuple[str, str, tuple[str, str, str], Make, Config]]:
+    """Experiment, label, pair, field and settings of every row; the race needs the search's rows."""
+    for kind, (make, rates) in KINDS.items():
+        for lr in rates:
+            for betas in BETAS:
+                for pair in PAIRS[:2]:
+                    yield "search", kind, pair, make, one_level(80, lr, betas)
+    for kind, (make, _) in KINDS.items():
+        for pair in PAIRS:
+            yield "race", kind, pair, make, one_level(LONG[kind], *best(kind))
+    for part, make in PARTS.items():
+        for pair in PAIRS:
+            yield "parts", part, pair, make, both_levels()
+
+
+def best(kind: str) -> tuple[float, tuple[float, float]]:
+    """The learning rate and betas of the search with the highest Dice over its pairs."""
+    scores: dict[tuple, list[float]] = {}
+    for row in rows():
+        if (row["experiment"], row["label"]) == ("search", kind):
+            asked = float(row["lr"]), tuple(json.loads(row["betas"]))
+            scores.setdefault(asked, []).append(float(row["dice"]))
+    return max(scores, key=lambda asked: np.mean(scores[asked]))
+
+
+def measure(pair, make: Make, config: Config) -> dict:
+    """The columns that a fit gives."""
+    fixed, moving = tensor(pair.fixed), tensor(pair.moving)
+    labels = [tensor(image) for image in (pair.fixed_labels, pair.moving_labels)]
+    torch.manual_seed(0)
+    field, curve, step = make(tuple(fixed.shape[2:])), [], [0]
+    spent, began = 0.0, time.process_time()
+
+    def score(record: dict) -> None:
+        nonlocal spent
+        step[0] += 1
+        if step[0] in POINTS:
+            paused = time.process_time()
+            level = config.levels[record["level"]]
+            dice, _ = judge(labels, pair.protocol, field, level, config)
+            curve.append([step[0], round(paused - began - spent, 2), round(dice, 4)])
+            spent += time.process_time() - paused
+
+    fit(fixed, moving, config, field=field, callback=score)
+    seconds = time.process_time() - began - spent
+    dice, u = judge(labels, pair.protocol, field, config.levels[-1], config)
+    return {
+        "lr": config.levels[0].lr,
+        "betas": json.dumps(config.betas),
+        "weights": sum(p.numel() for p in field.parameters()),
+        "dice": round(dice, 4),
+        "dice_before": round(mean_dice(labels[0][0, 0], labels[1][0, 0], pair.protocol), 4),
+        "folds_percent": round(100 * folds(u).any, 5),
+        "cpu_seconds": round(seconds, 2),
+        "curve": json.dumps(curve),
+    }
+
+
+def judge(labels, protocol, field: VelocityField, level: Level, config: Config):
+    """Dice at 2 mm of the field as a level samples it, and the displacement."""
+    with torch.no_grad():
+        u, _ = deformation(field, field.shape, level.factor * level.step, config)
+    carried = warp(labels[1], u, mode="nearest")
+    return mean_dice(labels[0][0, 0], carried[0, 0], protocol), u
+
+
+def rows() -> list[dict]:
+    """The rows so far."""
+    if not TABLE.exists():
+        return []
+    with TABLE.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def key(row: dict) -> tuple:
+    """What a row is of."""
+    return tuple(str(row[name]) for name in (*COLUMNS[:5], "lr", "betas"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=("search", "race", "parts"))
+    wanted = parser.parse_args().only
+    torch.set_num_threads(1)
+    done, loaded = {key(row) for row in rows()}, {}
+    for experiment, label, pair, make, config in experiments():
+        row = dict(zip(COLUMNS, (experiment, label, *pair), strict=False))
+        asked = {"lr": config.levels[0].lr, "betas": json.dumps(config.betas)}
+        if experiment not in wanted or key({**row, **asked}) in done:
+            continue
+        if pair not in loaded:
+            loaded[pair] = load_pair(*pair, spacing=MM)
+        row |= measure(loaded[pair], make, config)
+        row |= {"machine": provenance.machine(), "commit": provenance.commit()}
+        new = not TABLE.exists()
+        with TABLE.open("a", newline="", encoding="utf-8") as lines:
+            writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        print(experiment, label, *pair, row["lr"], row["betas"], row["dice"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
