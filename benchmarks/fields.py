@@ -117,7 +117,7 @@ def experiments() -> Iterator[tuple[str, str, tuple[str, str, str], Make, Config
         for lr in rates:
             for betas in BETAS:
                 for pair in PAIRS[:2]:
-                    yield "search", kind, pair, make, one_level(80, lr, betas)
+                    yield "search", kind, pair, make, one_level(40, lr, betas)
     for kind, (make, _) in KINDS.items():
         for pair in PAIRS:
             yield "race", kind, pair, make, one_level(LONG[kind], *best(kind))
