@@ -4,9 +4,9 @@
 
 Writes `book/results/fields.csv`, which the chapter *A field of features* reads, and goes on with
 what it does not hold yet. All is of one level of 4 mm, at a constant rate, so that every point of a
-curve is a result, on pairs of the `train` split, scored at 2 mm, labels by nearest neighbour. "race"
-is of three kinds of field, each at the rate that its preset was tuned to, voxels at two; "parts" is
-of the field of features with one part of it changed at a time.
+curve is a result, on pairs of the `train` split, scored at 2 mm, labels by nearest neighbour.
+"race" is of three kinds of field, each at the rate that its preset was tuned to, voxels at two;
+"parts" is of the field of features with one part of it changed at a time.
 """
 
 from __future__ import annotations
