@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from nevf_lite.chapters import tensor
 from nevf_lite.config import PRESETS, Config, Level
@@ -49,15 +50,19 @@ POINTS = (1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 60, 80, 100, 120)
 Make = Callable[[tuple[int, ...]], VelocityField]
 
 
-def features(spacings=(16, 8, 4, 2), width: int = 32, flat: float = 1.0) -> Make:
-    """The field of the presets, in mm, so that it is the same on every grid.
+def features(spacings=(16, 8, 4, 2), width: int = 32) -> Make:
+    """The field of the presets, in mm, so that it is the same on every grid."""
+    voxels, scale = [spacing / MM for spacing in spacings], PRESETS["fast"].scale / MM
+    return lambda shape: FeatureField(shape, voxels, width=width, scale=scale, gain=2 * MM)
 
-    flat: the angles of the sines are divided by it and the output multiplied: with 100 the sine is
-    a straight line.
-    """
-    voxels = [spacing / MM for spacing in spacings]
-    scale, gain = flat * PRESETS["fast"].scale / MM, 2 * MM / flat
-    return lambda shape: FeatureField(shape, voxels, width=width, scale=scale, gain=gain)
+
+def without_sine(shape: tuple[int, ...]) -> FeatureField:
+    """The same with two linear layers, which are one."""
+    field = features()(shape)
+    straight = nn.Linear(field.net[0].in_features, field.net[0].out_features)
+    straight.load_state_dict(field.net[0].state_dict())
+    field.net[0] = straight
+    return field
 
 
 def siren(shape: tuple[int, ...]) -> SirenField:
@@ -82,7 +87,7 @@ PARTS: dict[str, Make] = {
     "all of it": features(),
     "16 mm alone": features((16,)),
     "8 mm alone": features((8,)),
-    "no sine": features(flat=100.0),
+    "no sine": without_sine,
     "4 sines": features(width=4),
     "128 sines": features(width=128),
 }
