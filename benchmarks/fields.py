@@ -33,14 +33,7 @@ from nevf_lite.warp import warp
 
 TABLE = Path(__file__).parents[1] / "book" / "results" / "fields.csv"
 MM = 2.0  # the finest grid
-PAIRS = tuple(
-    pair
-    for n in (0, 2)
-    for pair in (
-        ("mindboggle", f"trt{n + 2:02d}", f"trt{n + 1:02d}"),
-        ("oasis", f"{1001 + n}", f"{1000 + n}"),
-    )
-)
+PAIRS = (("mindboggle", "trt02", "trt01"), ("oasis", "1001", "1000"))
 SETTINGS = ("integrator", "squarings", "jacobian", "margin", "smooth")
 COLUMNS = ("experiment", "label", "dataset", "fixed", "moving", "lr", "betas", "weights", "dice")
 COLUMNS += ("dice_before", "folds_percent", "cpu_seconds", "curve", "machine", "commit")
