@@ -78,7 +78,12 @@ Init = Annotated[
 ]
 InitFrom = Annotated[
     Network | None,
-    _initial("--init-from", None, "Start from the prediction of this network.", "none"),
+    _initial(
+        "--init-from",
+        None,
+        "Start from what this network predicts; learned: from a SIREN's learned weights.",
+        "none",
+    ),
 ]
 InitModeName = Annotated[
     InitMode | None,

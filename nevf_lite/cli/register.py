@@ -11,7 +11,7 @@ import typer
 
 from nevf_lite.cli import checks, options, outcome
 from nevf_lite.cli.bids import BidsNames
-from nevf_lite.cli.initial import InitMode, check_initial, load_initial
+from nevf_lite.cli.initial import InitMode, check_initial, load_initial, load_start
 from nevf_lite.cli.inputs import image_source, stem
 from nevf_lite.cli.settings import build_config
 from nevf_lite.cli.terminal import print_log
@@ -99,7 +99,7 @@ def register(
     with_labels = checks.all_or_none(fixed_labels=fixed_labels, moving_labels=moving_labels)
     requirement = "--fixed-labels and --moving-labels"
     checks.require(with_labels, requirement, labels=labels, label_names=label_names)
-    check_initial(affine, init, init_from, resume)
+    check_initial(affine, init, init_from, init_mode, resume)
     checks.require(init or init_from, "--init or --init-from", init_mode=init_mode)
     checks.require(bids, "--bids", space=space)
     names = checks.label_names(label_names)
@@ -136,6 +136,8 @@ def register(
     folder = checks.check_result_folder(output, inputs, _result_size(*images), outputs)
     earlier = None if resume is None else Transform.load(resume)
     initial = load_initial(init, init_from, earlier, images, device)
+    start = load_start(init_from)
+    warm = init_from is not None and start is None  # a field has nothing to be fitted to
 
     bar = sys.stderr.isatty() and not quiet
     fixed_images, moving_images = zip(*channels, strict=True)
@@ -144,7 +146,8 @@ def register(
         moving_images if len(channels) > 1 else images[1],
         config,
         init=initial,
-        init_mode=str(init_mode or (InitMode.warm if init_from else InitMode.compose)),
+        init_mode=str(init_mode or (InitMode.warm if warm else InitMode.compose)),
+        start=start,
         affine=affine,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import nibabel as nib
@@ -28,6 +29,9 @@ from nevf_lite.transforms.transform import Transform
 #: What to do with the part of an initial transform that is not affine: compose the field's flow
 #: with it (section 2.3 of the paper), or fit the field to it before the images are compared.
 INIT_MODES = ("compose", "warm")
+#: Makes the field that a registration begins with, of the working lattice's shape and the config
+#: with the spacing in mm, as `optimise.make_field` does.
+Start = Callable[..., VelocityField]
 #: Share of folded voxels in a composed initial deformation above which a note says so.
 FOLDED = 1e-4
 FOLDED_NOTE = (
@@ -74,12 +78,15 @@ class RegistrationProblem:
         progress: bool = False,
         fixed_lesion=None,
         moving_lesion=None,
+        start: Start | None = None,
     ) -> RegistrationProblem:
         """Arguments and errors as of :func:`register`."""
         if init_mode not in INIT_MODES:
             raise ValueError(f"init_mode: wanted one of {INIT_MODES}, got {init_mode!r}")
         if init_mode == "warm" and (init is None or resume is not None):
             raise ValueError("init_mode: a warm start needs init, and no result to resume")
+        if start is not None and (resume is not None or init_mode == "warm"):
+            raise ValueError("start: a resumed or warm start has a field already; leave one out")
         started = time.perf_counter()
         fixed, *fixed_channels = load_channels(fixed, "fixed")
         moving, *moving_channels = load_channels(moving, "moving")
@@ -100,6 +107,8 @@ class RegistrationProblem:
         inputs["field"] = None if resume is None else _resumed_field(resume, frame).to(device)
         inputs["coverage"] = frame.coverage
         config = replace(config, spacing=frame.spacing)
+        if start is not None:
+            inputs["field"] = start(frame.working.shape, config).to(device)
         timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
         initial, notes = (*frame.composed, *frame.resampled), [*mask_notes, *frame.notes]
         if note := contrast_note(frame.tensors["fixed"], frame.tensors["moving"], config):

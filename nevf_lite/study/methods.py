@@ -127,18 +127,20 @@ def nevf(
 
     preset: name of the config. settings: fields of `Config` that differ from the preset, levels as
     dictionaries. init: another method and its options, {"method": "voxelmorph", ...}, whose
-    transform is the initial one. init_mode, watch: see `register`.
+    transform is the initial one, or "learned". init_mode, watch: see `register`.
     """
     import torch
 
     from nevf_lite.registration.register import register
 
-    config = _nevf_config(preset, spacing=spacing, **settings)
-    if init is not None:
+    config, start = _nevf_config(preset, spacing=spacing, **settings), None
+    if init == "learned":
+        init, start = None, importlib.import_module(_NETWORKS).learned_start
+    elif init is not None:
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
     torch.set_num_threads(threads)
-    options = {"init": init, "init_mode": init_mode, "seed": seed, "device": device}
+    options = {"init": init, "init_mode": init_mode, "start": start, "seed": seed, "device": device}
     return register(fixed, moving, config, watch=watch, progress=False, **options).transform
 
 
@@ -206,17 +208,15 @@ def _nevf_config(preset, **settings):
         raise ValueError(f"a setting has the wrong type ({error})") from error
 
 
-def _check_nevf(
-    preset="default", init=None, init_mode="compose", device="auto", **settings
-) -> None:
+def _check_nevf(preset="default", init=None, init_mode="compose", device="auto", **settings):
     from nevf_lite.registration.problem import INIT_MODES
 
     _nevf_config(preset, **settings)
-    if init_mode not in INIT_MODES or (init_mode == "warm" and init is None):
+    if init_mode not in INIT_MODES or (init_mode == "warm" and init in (None, "learned")):
         raise ValueError(f"init_mode: wanted one of {INIT_MODES}, with an init, got {init_mode!r}")
-    if init is not None:
+    if init not in (None, "learned"):
         if not isinstance(init, Mapping) or "method" not in init:
-            raise ValueError(f"init: wanted a method and its options, got {init!r}")
+            raise ValueError(f"init: wanted a method with options or 'learned', got {init!r}")
         common = ("method", "spacing", "threads", "seed")
         try:
             method = find_method(init["method"])

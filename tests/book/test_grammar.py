@@ -21,6 +21,7 @@ CONVERTED = (
     "08_reading_a_result",
     "16_memory",
     "22_features",
+    "23_learned_starts",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
