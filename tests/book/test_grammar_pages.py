@@ -69,6 +69,13 @@ def test_a_table_of_pandas_has_one_header_row_and_no_nan():
     assert re.search(r"<th[^>]*>method</th><th>dice</th>", fixed)
 
 
+def test_a_full_stop_stays_with_its_formula():
+    formula = r'<span class="math notranslate nohighlight">\(|J| \le 0\)</span>'
+    fixed = fix_page(f"<p>Where {formula}.) A fold has {formula} there.</p>", Path("page.html"))
+    assert f'<span class="nevf-whole">{formula}.)</span> A' in fixed
+    assert fixed.count("nevf-whole") == 1
+
+
 def test_a_picture_becomes_a_file_of_the_book(tmp_path):
     (tmp_path / "_static").mkdir()
     (tmp_path / "notebooks").mkdir()
