@@ -102,17 +102,19 @@ class LocalNCC:
 
 
 class GlobalNCC:
-    """1 - squared correlation over the whole image: one brightness and contrast for all voxels."""
+    """1 - squared correlation over the whole image, one contrast for all; channels are averaged."""
 
     def __init__(self, fixed: Tensor, weight: Tensor | None = None) -> None:
         self.fixed, self.weight = fixed, weight
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
         weight = _product(self.weight, weight)
-        a = self.fixed - weighted_mean(self.fixed, weight)
-        b = warped - weighted_mean(warped, weight)
-        variances = weighted_mean(a * a, weight) * weighted_mean(b * b, weight)
-        return 1 - weighted_mean(a * b, weight) ** 2 / (variances + 1e-10)
+        squares = []
+        for a, b in zip(self.fixed.split(1, dim=1), warped.split(1, dim=1), strict=True):
+            a, b = a - weighted_mean(a, weight), b - weighted_mean(b, weight)
+            variances = weighted_mean(a * a, weight) * weighted_mean(b * b, weight)
+            squares.append(weighted_mean(a * b, weight) ** 2 / (variances + 1e-10))
+        return 1 - torch.stack(squares).mean()
 
 
 class MSE:
@@ -129,7 +131,8 @@ class NMI:
     """2 - normalised mutual information (H(F) + H(M)) / H(F, M), for images of different contrast.
 
     The information lies in [1, 2] (Studholme et al. 1999). The `bins` bins over [0, 1] have
-    Gaussian Parzen windows half a bin wide, for a gradient (Viola and Wells 1997).
+    Gaussian Parzen windows half a bin wide, for a gradient (Viola and Wells 1997). Channels are
+    averaged: each has a histogram of its own.
     """
 
     def __init__(self, fixed: Tensor, bins: int = 32, weight: Tensor | None = None) -> None:
@@ -138,23 +141,23 @@ class NMI:
 
     def _soft_bins(self, image: Tensor) -> Tensor:
         centres = torch.linspace(0, 1, self.bins, device=image.device, dtype=image.dtype)
-        distance = (image.reshape(-1, 1) - centres) * (self.bins - 1)
-        membership = torch.exp(-0.5 * (distance / 0.5) ** 2)
-        return membership / membership.sum(1, keepdim=True).clamp_min(1e-12)
+        values = image.movedim(1, 0).flatten(1)[..., None]  # (C, voxels, 1)
+        membership = torch.exp(-0.5 * ((values - centres) * (self.bins - 1) / 0.5) ** 2)
+        return membership / membership.sum(-1, keepdim=True).clamp_min(1e-12)
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
         weight = _product(self.weight, weight)
         fixed_bins, moving_bins = self.fixed_bins, self._soft_bins(warped)
         if weight is not None:
-            fixed_bins = fixed_bins * weight.expand_as(self.fixed).reshape(-1, 1)
-        joint = fixed_bins.T @ moving_bins
-        joint = joint / joint.sum().clamp_min(1e-12)
-        marginal = _entropy(joint.sum(0)) + _entropy(joint.sum(1))
-        return 2 - marginal / _entropy(joint).clamp_min(1e-12)
+            fixed_bins = fixed_bins * weight.expand_as(self.fixed[:, :1]).reshape(-1, 1)
+        joint = fixed_bins.mT @ moving_bins  # (C, bins, bins)
+        joint = joint / joint.sum((1, 2), keepdim=True).clamp_min(1e-12)
+        marginal = _entropy(joint.sum(1)) + _entropy(joint.sum(2))
+        return 2 - (marginal / _entropy(joint.flatten(1)).clamp_min(1e-12)).mean()
 
 
 def _entropy(p: Tensor) -> Tensor:
-    return -(p * p.clamp_min(1e-12).log()).sum()
+    return -(p * p.clamp_min(1e-12).log()).sum(-1)
 
 
 class MIND:
@@ -172,8 +175,7 @@ class MIND:
     def descriptor(self, image: Tensor) -> Tensor:
         """(N, C, *shape) to (N, C * pairs, *shape), values in (0, 1]."""
         ndim = image.ndim - 2
-        axes = range(2, ndim + 2)
-        neighbours = [_shift(image, axis, by) for axis in axes for by in (-1, 1)]
+        neighbours = [_shift(image, axis + 2, by) for axis in range(ndim) for by in (-1, 1)]
         pairs = [(a, b) for a, b in itertools.combinations(range(2 * ndim), 2) if a // 2 != b // 2]
         window = 2 * self.radius + 1
         distances = [

@@ -2,8 +2,9 @@
 
 Directives: `nevf-rows` (pairs, seeds and machines of each method of every study), `nevf-provenance
 STUDY ...` (commits and dates), and those of `nevf_claims`: `nevf-claims PART` (the claims of a part
-with their verdicts) and `nevf-verdicts` (how many have each). Roles: `row` (a number from rows),
-`fixed` (a number of the text that no row can change, such as the paper's own or a definition).
+with their verdicts) and `nevf-verdicts` (how many have each); and `nevf-trust PART` of
+`nevf_trust`. Roles: `row` (a number from rows), `fixed` (a number of the text that no row can
+change, such as the paper's own or a definition).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.statemachine import StringList
 from nevf_claims import TITLES, claims_table, headline, sources
+from nevf_trust import trust_table
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from nevf_lite.study import read_rows
@@ -124,6 +126,7 @@ def setup_rows(app) -> None:
         "nevf-verdicts": lambda: f"**{headline()}**",
         "nevf-rows": rows_table,
         "nevf-provenance": provenance,
+        "nevf-trust": trust_table,
     }
     for name, markdown in made.items():
         app.add_directive(name, _directive(name, markdown))

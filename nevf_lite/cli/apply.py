@@ -117,7 +117,14 @@ def apply(
     checks.protect_result(output, transform)
     checks.protect_inputs(output, {"input": source, "--like image": like})
 
-    from nevf_lite.cli.volumes import Volumes, apply_to_points, grid_of, image_warp, label_warp
+    from nevf_lite.cli.volumes import (
+        Volumes,
+        apply_to_points,
+        code_of,
+        grid_of,
+        image_warp,
+        label_warp,
+    )
     from nevf_lite.transforms.transform import Transform
 
     loaded = Transform.load(transform, *_images(source, None if dicom else like, inverse))
@@ -137,7 +144,8 @@ def apply(
         warp = label_warp(loaded, str(label_mode or LabelMode.nearest))
     else:
         warp = image_warp(loaded, str(interpolation or Interpolation.linear), fill)
-    volumes.warp(warp, output, loaded.fixed if like is None else grid_of(like, dicom))
+    grid = loaded.fixed if like is None else grid_of(like, dicom)
+    volumes.warp(warp, output, grid, code_of(transform, like, inverse))
 
 
 def invert(

@@ -18,7 +18,7 @@ from nevf_lite.cli.terminal import note
 from nevf_lite.scans.files import suffix_of
 from nevf_lite.scans.io import load_image, load_labels, save_image
 from nevf_lite.scans.points import SUFFIXES, write_points
-from nevf_lite.scans.readers import open_image
+from nevf_lite.scans.readers import open_image, space_code
 from nevf_lite.scans.series import Series, writer
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.transform import Transform
@@ -42,15 +42,15 @@ class Volumes:
         series = None if dicom else Series.open(source, "input")
         return cls(path, source if series is None else next(iter(series)), series)
 
-    def warp(self, warp: Warp, output: Path, grid: Grid) -> None:
-        """Warp every volume onto a grid and write them to one file."""
+    def warp(self, warp: Warp, output: Path, grid: Grid, code: int) -> None:
+        """Warp every volume onto a grid and write them to one file. code: of the grid's space."""
         if self.series is None:
             warped = warp(self.first, "input", grid)
-            save_image(output, warped, grid)
+            save_image(output, warped, grid, code)
             self._note_emptiness(warped, output)
             return
         first = warp(self.first, f"{self.series.name}, volume 0", grid)
-        with writer(output, grid, first.dtype, self.series) as write:
+        with writer(output, grid, first.dtype, self.series, code) as write:
             bar = tqdm(self.series, unit="volume", disable=not sys.stderr.isatty())
             for index, volume in enumerate(bar):
                 name = f"{self.series.name}, volume {index}"
@@ -119,6 +119,19 @@ def grid_of(path: Path, dicom: bool) -> Grid:
     series = None if dicom else Series.open(source, "like")
     data, affine, _ = open_image(source if series is None else next(iter(series)), "like")
     return Grid(data.shape, affine)
+
+
+def code_of(transform: Path, like: Path | None, inverse: bool) -> int:
+    """The code of the space of an output (MNI is 4), as the file that has its grid names it.
+
+    That is the image of --like, a field in a result folder, or the transform itself where it is a
+    displacement field. 1 where none of these is an image.
+    """
+    if like is None and transform.expanduser().is_dir():
+        like = transform / ("inverse_warp.nii.gz" if inverse else "warp.nii.gz")
+    elif like is None and not inverse:
+        like = transform
+    return space_code(like) if like is not None and like.expanduser().is_file() else 1
 
 
 def apply_to_points(transform: Transform, source: Path, output: Path, space: str | None) -> None:

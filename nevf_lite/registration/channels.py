@@ -17,9 +17,6 @@ from nevf_lite.registration.memory import available_memory, predict_memory
 from nevf_lite.scans.io import load_image
 from nevf_lite.transforms.transform import Transform
 
-#: Similarities that are sums over voxels and channels.
-SIMILARITIES = ("lncc", "mse", "mind")
-
 
 def load_channels(source, name: str) -> list[nib.Nifti1Image]:
     """The images of one side: of a list or tuple all, of anything else the one that it is."""
@@ -33,17 +30,12 @@ def load_channels(source, name: str) -> list[nib.Nifti1Image]:
     ]
 
 
-def check_channels(fixed: Sequence, moving: Sequence, config: Config) -> None:
-    """ValueError unless both sides have as many channels and the similarity can compare them."""
+def check_channels(fixed: Sequence, moving: Sequence) -> None:
+    """ValueError unless both sides have as many channels."""
     if len(fixed) != len(moving):
         raise ValueError(
             f"moving: it has {len(moving)} channels and the fixed image {len(fixed)}; wanted the "
             "same channels of both, in the same order"
-        )
-    if len(fixed) > 1 and config.similarity not in SIMILARITIES:
-        raise ValueError(
-            f"similarity: {config.similarity!r} compares one channel; with several choose one of "
-            f"{', '.join(SIMILARITIES)}"
         )
 
 

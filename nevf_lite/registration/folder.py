@@ -17,6 +17,7 @@ import torch
 
 from nevf_lite.scans.files import RESULT_FILES, disk_errors, unfinished_folder
 from nevf_lite.scans.io import make_image, save_image, write_displacement
+from nevf_lite.scans.origin import header_notes
 from nevf_lite.scans.readers import space_code
 from nevf_lite.scores.deformation import determinant_map
 from nevf_lite.scores.evaluation import LabelScores, finite, score_deformation, score_labels
@@ -71,6 +72,7 @@ def write_result_folder(
     document["images"] = {
         name: image.get_filename() for name, image in zip(("fixed", "moving"), images, strict=False)
     }
+    document["notes"] = [*header_notes(*images), *document["notes"]]
     is_new = not folder.exists()
     try:
         with disk_errors(folder):

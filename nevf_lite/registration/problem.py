@@ -83,7 +83,7 @@ class RegistrationProblem:
         started = time.perf_counter()
         fixed, *fixed_channels = load_channels(fixed, "fixed")
         moving, *moving_channels = load_channels(moving, "moving")
-        check_channels([fixed, *fixed_channels], [moving, *moving_channels], config)
+        check_channels([fixed, *fixed_channels], [moving, *moving_channels])
         timings, mask_notes = {}, []
         fixed_mask = counting_mask(fixed, fixed_mask, fixed_lesion, "fixed", mask_notes)
         moving_mask = counting_mask(moving, moving_mask, moving_lesion, "moving", mask_notes)

@@ -8,6 +8,8 @@ import numpy as np
 MAX_VOXELS, MAX_AXIS_LENGTH = 2**31 - 1, 32767
 #: Voxel sizes of real instruments, and how far the first voxel may lie from the origin.
 SPACING_RANGE_MM, MAX_ORIGIN_MM = (1e-3, 1e2), 1e6
+#: Writes a NIfTI file anew as nibabel reads it, whose spacing is always above 0.
+REPAIR_SPACING = "python -c \"import nibabel as n; n.save(n.load('IN.nii.gz'), 'OUT.nii.gz')\""
 
 
 def check_layout(shape: tuple[int, ...], dtype: np.dtype, name: str) -> None:
@@ -79,7 +81,12 @@ def check_header(header, name: str, vectors: bool) -> None:
         shape = shape[:3]
     check_layout(shape, dtype, name)
     for axis, (length, zoom) in enumerate(zip(shape, header.get_zooms()[:3], strict=False)):
-        # a negative one: nibabel takes its size, ITK mirrors the axis, so left might be right
+        if length > 1 and zoom < 0 and np.isfinite(zoom):
+            raise ValueError(
+                f"{name}: the spacing along axis {axis} is {zoom:g}: ITK mirrors such an axis, "
+                "nibabel does not. If nibabel shows it the right way round, repair the header: "
+                f"{REPAIR_SPACING}"
+            )
         if length > 1 and not (zoom > 0 and np.isfinite(zoom)):
             raise ValueError(
                 f"{name}: the spacing along axis {axis} is {zoom:g}; wanted millimetres above 0, "

@@ -17,6 +17,7 @@ import numpy as np
 from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine
 from nevf_lite.scans.itk import LPS, sheared, to_itk
+from nevf_lite.scans.origin import remember
 from nevf_lite.scans.readers import (
     ITK_SUFFIXES,
     as_numpy,
@@ -63,15 +64,7 @@ def load_image(source, name: str = "image", registrable: bool = True) -> nib.Nif
         raise ValueError(
             f"{name}: every voxel is {values.flat[0]:g}; a constant image cannot be registered"
         )
-    return _named(make_image(values, affine, space_code(source)), source)
-
-
-def _named(image: nib.Nifti1Image, source) -> nib.Nifti1Image:
-    """The image with the file that it was read from as its `get_filename()`, where it was one."""
-    path = source if isinstance(source, str | os.PathLike) else None
-    if path := path or getattr(source, "get_filename", lambda: None)():
-        image.file_map["image"].filename = os.path.abspath(os.path.expanduser(path))
-    return image
+    return remember(make_image(values, affine, space_code(source)), source, name)
 
 
 def load_labels(source, name: str = "labels") -> nib.Nifti1Image:

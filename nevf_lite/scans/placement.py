@@ -24,7 +24,6 @@ apart the two are.
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
@@ -47,14 +46,34 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
     image: of nibabel. name: for the note, which is logged once for each file where its header is at
     odds with itself. An affine that was given to the image in memory stays.
     """
+    affine, note = _place(image)
+    before = _noted.pop(name, None)
+    if note is not None:
+        _noted[name] = f"{name}: {note}"
+        if _noted[name] != before:  # a file may be read several times, and one note is enough
+            logging.getLogger(__name__).warning("%s", _noted[name])
+    return affine
+
+
+def note_of(name: str) -> str | None:
+    """The note on the header of the image that was last read under this name, if there is one."""
+    return _noted.get(name)
+
+
+#: What has been noted, by the names of the images.
+_noted: dict[str, str] = {}
+
+
+def _place(image: SpatialImage) -> tuple[np.ndarray, str | None]:
+    """The affine, and what there is to say about it."""
     if image.affine is None:
-        return np.eye(4)
+        return np.eye(4), None
     header, affine = image.header, image.affine
     if not isinstance(header, nib.Nifti1Header):
-        return affine
+        return affine, None
     mm = np.diag([*[MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
     if not np.allclose(affine, header.get_best_affine(), atol=TOLERANCE):
-        return affine
+        return affine, None
     forms = {kind: _form(header, kind) for kind in ("sform", "qform")}
     forms = {kind: form for kind, form in forms.items() if form is not None}
     # of an axis of one voxel, forms and spacing may say what they like
@@ -65,13 +84,14 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
     apart = max(
         _apart(mm @ chosen, mm @ other, image.shape[:3]) for other in (affine, *forms.values())
     )
+    note = None
     if apart > NOTED_MM:
-        _note(name, how, apart)
+        note = _NOTES[how].format(apart=apart)
     elif _has_shear(chosen):
         upright = mm @ chosen
         upright[:3, :3] = right_angled(upright)
-        _note(name, "shear", _apart(mm @ chosen, upright, image.shape[:3]))
-    return mm @ chosen
+        note = _NOTES["shear"].format(apart=_apart(mm @ chosen, upright, image.shape[:3]))
+    return mm @ chosen, note
 
 
 def _zooms(header) -> np.ndarray:
@@ -141,8 +161,3 @@ _NOTES = {
     "shear": "its axes are off right angles by up to {apart:.1f} mm; ITK cannot read such an "
     "image, only the displacement fields that are written for it",
 }
-
-
-@lru_cache(maxsize=1000)  # a file may be read several times, and one note is enough
-def _note(name: str, how: str, apart: float) -> None:
-    logging.getLogger(__name__).warning("%s: %s", name, _NOTES[how].format(apart=apart))

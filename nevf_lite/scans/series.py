@@ -78,11 +78,14 @@ class Series:
 
 
 @contextlib.contextmanager
-def writer(path: str | os.PathLike, grid: Grid, dtype: type, like: Series) -> Iterator:
+def writer(
+    path: str | os.PathLike, grid: Grid, dtype: type, like: Series, code: int = 1
+) -> Iterator:
     """Write a series of volumes as they come: .nii or .nii.gz, whole or not at all.
 
     grid: of every volume. dtype: np.float32 or np.int32. like: the series whose number of volumes
-    and whose time step are taken over. Yields a function that takes the next volume, (*grid.shape).
+    and whose time step are taken over. code: of the space, see `readers.space_code`. Yields a
+    function that takes the next volume, (*grid.shape).
     Raises ValueError for another ending or number of volumes, OSError for a full disk.
     """
     path = Path(path)
@@ -90,7 +93,7 @@ def writer(path: str | os.PathLike, grid: Grid, dtype: type, like: Series) -> It
     shape = grid.shape if grid.ndim == 3 else (*grid.shape, 1)
     # zeros of the whole shape, which take no memory: their header alone is written
     zeros = np.broadcast_to(np.zeros((), dtype), (*shape, len(like)))
-    header = make_image(zeros, grid.affine).header
+    header = make_image(zeros, grid.affine, code).header
     header.set_zooms((*header.get_zooms()[:3], *like.image.header.get_zooms()[3:4]))
     header.set_xyzt_units("mm", _time_unit(like.image.header))
     header["vox_offset"] = 352

@@ -20,6 +20,7 @@ CONVERTED = (
     "07_nevf",
     "08_reading_a_result",
     "16_memory",
+    "22_features",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")

@@ -246,7 +246,13 @@ def test_info_tells_devices_data_and_memory(done):
     document = json.loads(good("info", "--json"))
     assert document["devices"][0]["name"] == "cpu" and document["versions"]["torch"]
     assert {found["name"] for found in document["data"]} >= {"mindboggle", "simulated"}
-    assert [row["preset"] for row in document["memory"]] == ["default", "fast", "accurate", "siren", "paper"]
+    assert [row["preset"] for row in document["memory"]] == [
+        "default",
+        "fast",
+        "accurate",
+        "siren",
+        "paper",
+    ]
     words = ["info", "--json", "--preset", "default", "--image", done["fixed"], "--spacing"]
     coarse, fine = (json.loads(good(*words, mm))["memory"][0] for mm in (4, 2))
     assert coarse["shape"] == list(SHAPES[done["ndim"]]) and fine["bytes"] > coarse["bytes"]

@@ -14,6 +14,7 @@ import pytest
 from cli_inputs import AFFINE, good, nevf, refused
 from test_dicom import DATA, write_series
 
+from nevf_lite.scans.io import save_image, write_displacement
 from nevf_lite.scans.points import read_points
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.transform import Transform
@@ -121,6 +122,26 @@ def test_fill_agrees_with_padding(tmp_path):
     found = warped(tmp_path, *words, save(tmp_path / "ct.nii.gz", VALUES), "--fill", "-1000")
     wanted = warped(tmp_path, *words, save(tmp_path / "padded.nii.gz", padded, origin))
     np.testing.assert_allclose(found, wanted, atol=1e-2)
+
+
+def test_the_space_of_the_target_is_kept(tmp_path, shift):
+    """Fault 15: MNI (4) stays MNI, from --like or from the field; volumes, series and labels."""
+    source = save(tmp_path / "a.nii.gz", VALUES)
+    series = save(tmp_path / "s.nii.gz", np.stack([VALUES, VALUES], -1))
+    field, like = tmp_path / "field.nii.gz", tmp_path / "mni.nii.gz"
+    write_displacement(field, np.ones((*SHAPE, 3), np.float32), AFFINE, code=4)
+    save_image(like, VALUES, AFFINE, code=4)
+    out = tmp_path / "out.nii.gz"
+    for words, code in (
+        ([shift, source, "--like", like], 4),
+        ([shift, series, "--like", like], 4),
+        ([field, source], 4),
+        ([field, source, "--kind", "image", "--inverse"], 1),
+        ([shift, source], 1),
+    ):
+        good("apply", *words, "-o", out)
+        header = nib.load(out).header
+        assert (int(header["sform_code"]), int(header["qform_code"])) == (code, code), words
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])

@@ -10,6 +10,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+from cli_inputs import good, write_inputs
 
 from nevf_lite.scans.files import atomic, clear_leftovers, unfinished_folder
 from nevf_lite.scans.io import load_image, save_image, write_displacement
@@ -49,6 +50,23 @@ def test_long_names(tmp_path, length):
     with pytest.raises(OSError) as caught:
         save_image(tmp_path / ("n" * 250 + ".nii.gz"), DATA, np.eye(4))
     assert ".writing" not in str(caught.value)
+
+
+def test_every_command_writes_long_names(tmp_path):
+    """Fault 15: 255 characters, for every kind of file and for the folder of a result."""
+    files = write_inputs(tmp_path)
+    (tmp_path / "p.csv").write_text("x,y,z\n1,2,3\n")
+    words = {
+        ".nii.gz": ["apply", files["transform"], files["moving"]],
+        ".csv": ["apply", files["transform"], tmp_path / "p.csv"],
+        ".safetensors": ["invert", files["transform"]],
+        ".h5": ["compose", files["transform"]],
+        "": ["register", files["fixed"], files["moving"], "--iterations", "1,0,0"],
+    }
+    for ending, command in words.items():
+        output = tmp_path / ("n" * (255 - len(ending)) + ending)
+        good(*command, "-o", output)
+        assert output.exists()
 
 
 def test_files_written_in_sections_are_those_of_nibabel(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -264,17 +266,36 @@ def test_the_images_of_flirt(files, tmp_path):
     assert said.exit_code == 2 and "--fixed" in said.stderr
 
 
-def test_a_header_at_odds_is_noted_once(files, tmp_path):
-    """On the terminal, as any other note, with the distance."""
+@pytest.fixture
+def odd(files, tmp_path) -> Path:
+    """The moving image with a qform that lies 5 mm from its sform."""
     image = nib.load(files["moving"])
     shifted = image.affine.copy()
     shifted[:3, 3] += [3, 0, 4]
     image.set_qform(shifted, 1)
     image.set_sform(image.affine, 4)
     (tmp_path / "odd.nii.gz").write_bytes(gzip.compress(image.to_bytes()))
-    said = nevf("apply", files["warp"], tmp_path / "odd.nii.gz", "-o", tmp_path / "o.nii.gz")
+    return tmp_path / "odd.nii.gz"
+
+
+def test_a_header_at_odds_is_noted_once(files, odd, tmp_path):
+    """On the terminal, as any other note, with the distance."""
+    said = nevf("apply", files["warp"], odd, "-o", tmp_path / "o.nii.gz")
     notes = [line for line in said.stderr.splitlines() if "odd.nii.gz" in line and "qform" in line]
     assert len(notes) == 1 and notes[0].startswith("nevf: ") and "5.0 mm" in notes[0]
+
+
+def test_a_header_at_odds_is_noted_in_the_result(files, odd, tmp_path):
+    """result.json keeps the line that the terminal showed, and the report shows it."""
+    words = ["register", files["moving"], odd, "-o", tmp_path / "r", "--iterations", "1,0,0"]
+    said = nevf(*words)
+    assert said.exit_code == 0 and said.stderr.count("qform") == 1
+    notes = json.loads((tmp_path / "r" / "result.json").read_text(encoding="utf-8"))["notes"]
+    (note,) = (line for line in notes if "qform" in line)
+    assert "moving" in note and "odd.nii.gz" in note and "5.0 mm" in note
+    assert note.partition("qform")[2][:40] in (tmp_path / "r" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_registration_starts_from_any_of_them(files):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import shlex
 import shutil
 import struct
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -370,6 +372,22 @@ def test_absurd_spacing(tmp_path, zoom):
     struct.pack_into("<2h", raw, 252, 1, 0)  # qform 1, sform 0: pixdim counts
     (tmp_path / "a.nii").write_bytes(raw)
     refuses(tmp_path / "a.nii", "a.nii", "repair the header")
+
+
+def test_a_negative_spacing_is_repaired_by_the_command_that_is_named(tmp_path):
+    """The line's own command makes a file that is read, and that ITK and we see alike."""
+    image = nib.Nifti1Image(noise(4, 5, 6), np.diag([2.0, 3, 4, 1]))
+    raw = bytearray(image.to_bytes())
+    struct.pack_into("<f", raw, 80, -2.0)  # pixdim[1]
+    (tmp_path / "IN.nii.gz").write_bytes(gzip.compress(raw))
+    with pytest.raises(ValueError, match="mirrors such an axis") as caught:
+        load_image(tmp_path / "IN.nii.gz")
+    words = shlex.split(str(caught.value).partition("repair the header: ")[2])
+    subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, check=True)
+    repaired = load_image(tmp_path / "OUT.nii.gz")
+    assert (repaired.affine == image.affine).all()
+    seen = sitk.ReadImage(str(tmp_path / "OUT.nii.gz"))
+    assert seen.GetDirection() == (-1, 0, 0, 0, -1, 0, 0, 0, 1)
 
 
 @pytest.mark.parametrize("broken", ["singular", "nan", "far", "zero"])

@@ -176,11 +176,11 @@ def test_perfect_similarity_is_zero():
 
 @both
 def test_channels_are_averaged(shape):
-    """Two channels count as the mean of their losses, masked or not."""
+    """Two channels count as the mean of their losses, masked or not, by every similarity."""
     a, b = blobs(shape, seed=1, dtype=DOUBLE), blobs(shape, seed=2, dtype=DOUBLE)
     x, y = blobs(shape, seed=3, dtype=DOUBLE), blobs(shape, seed=4, dtype=DOUBLE)
     for weight in (None, disc(shape)):
-        for kind in (LocalNCC, MSE, MIND):
+        for kind in SIMILARITIES.values():
             pair = kind(torch.cat([a, b], 1), weight=weight)(torch.cat([x, y], 1))
             single = (kind(a, weight=weight)(x) + kind(b, weight=weight)(y)) / 2
             # the noise guard of MIND is a mean over all channels

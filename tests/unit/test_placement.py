@@ -37,7 +37,7 @@ DATA = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
 
 @pytest.fixture(autouse=True)
 def fresh_notes():
-    placement._note.cache_clear()
+    placement._noted.clear()
 
 
 def write(path, qform, sform, codes, data=DATA) -> None:

@@ -1,0 +1,79 @@
+"""The page *Trust*: tables of what `python -m benchmarks.trust` has counted.
+
+The directive `nevf-trust PART` shows one: damaged, interrupted or threads; `nevf-trust provenance`
+says when and where they were counted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+COUNTED = Path(__file__).resolve().parents[1] / "results" / "trust.json"
+#: The columns of each table: their keys and their titles.
+COLUMNS = {
+    "damaged": {
+        "kind": "damaged",
+        "tried": "inputs",
+        "used": "used",
+        "refused": "refused in one line",
+        "failed": "traceback, hang or leftover",
+    },
+    "interrupted": {
+        "kind": "by",
+        "tried": "runs",
+        "finished": "result whole",
+        "nothing": "no result",
+        "some": "some files, each whole",
+        "halves": "half-written files",
+        "leftovers": "hidden leftovers",
+        "resumed": "repeated: same bytes, leftovers gone",
+    },
+    "threads": {
+        "kind": "threads",
+        "same_bytes": "same bytes",
+        "mean_mm": "mean difference, mm",
+        "largest_mm": "largest, mm",
+    },
+}
+NAMES = {"batch": "SIGKILL of a batch"}
+
+
+def trust_table(part: str) -> str:
+    """A table in Markdown, with the sums of its counts; or the line on where they are from.
+
+    What has not been counted yet says so.
+    """
+    document = counted()
+    if part not in (*document, "provenance") or not document:
+        return "Not counted yet; `python -m benchmarks.trust` does it."
+    if part == "provenance":
+        rows = [row for found in document.values() for row in found]
+        days, commits, machines = (
+            sorted({f"{row[key]:.{width}}" for row in rows})
+            for key, width in (("ended", 10), ("commit", 7), ("machine", 99))
+        )
+        marks = ", ".join(f"`{commit}`" for commit in commits)
+        return (
+            f"Counted by `python -m benchmarks.trust`: {' and '.join(days)}, "
+            f"commit {marks}, {'; '.join(machines)}."
+        )
+    columns, rows = COLUMNS[part], document[part]
+    lines = [list(columns.values()), ["---"] * len(columns)]
+    lines += [[_cell(row[key]) for key in columns] for row in rows]
+    if len(rows) > 1 and part != "threads":
+        sums = [sum(row[key] for row in rows) for key in list(columns)[1:]]
+        lines.append([f"**{cell}**" for cell in ("all", *sums)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@functools.cache  # read once for a build
+def counted() -> dict:
+    return json.loads(COUNTED.read_text(encoding="utf-8")) if COUNTED.exists() else {}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.2g}" if isinstance(value, float) else NAMES.get(value, str(value))
