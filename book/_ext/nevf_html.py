@@ -25,7 +25,8 @@ BLANK = re.compile(r'<span class="w">(\s+)</span>')
 #: A cell of pandas without a value, and a table's second header row, which holds only names of the
 #: index: they go to the first one, which is empty above them.
 MISSING = re.compile(r"<td>(?:NaN|nan|None)</td>")
-TWO_HEADERS = re.compile(r"<thead>\s*(<tr[^>]*>.*?</tr>)\s*(<tr[^>]*>.*?</tr>)\s*</thead>", re.S)
+_ROW = r"(<tr[^>]*>(?:(?!</tr>).)*</tr>)"  # one row, and no more than one
+TWO_HEADERS = re.compile(rf"<thead>\s*{_ROW}\s*{_ROW}\s*</thead>", re.S)
 HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
 
 #: A formula in a sentence and the mark behind it, which would begin a line of its own.

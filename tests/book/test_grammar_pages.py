@@ -66,6 +66,8 @@ def test_a_table_of_pandas_has_one_header_row_and_no_nan():
     )
     fixed = fix_page(table, Path("page.html"))
     assert fixed.count("<tr") == 2 and "NaN" not in fixed and "<td>–</td>" in fixed
+    other = "<table><thead><tr><th></th><th>x</th></tr></thead><tbody><tr><td>1</td></tr></tbody>"
+    assert fix_page(other + table, Path("page.html")).endswith(fixed)  # a table before it
     assert re.search(r"<th[^>]*>method</th><th>dice</th>", fixed)
 
 
