@@ -129,7 +129,7 @@ LEVEL_ROWS = {
     "`window`": lambda level: str(level.window),
 }
 
-PRESETS = ("paper", "siren", "default", "fast")
+PRESETS = ("paper", "siren", "fast", "default", "accurate")
 
 
 def presets_table() -> str:

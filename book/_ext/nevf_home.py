@@ -32,6 +32,8 @@ STAGES = (
     ("score", "alike, smooth, and no fold?", (4, 8, 13)),
 )
 THUMBNAIL = (240, 135)  # pixels
+#: What pages that are not chapters show of themselves.
+PICTURES = {"book/playground": "playground_slice.js", "book/nevf_in_the_page": "family/nevf.svg"}
 _URI = re.compile(r"data:image/(webp|png|jpeg|svg\+xml);base64,([A-Za-z0-9+/=]+)")
 
 
@@ -123,15 +125,18 @@ def _card(page: str, titles: dict[str, str], static: Path) -> str:
 
 
 def thumbnail(page: str) -> tuple[str, bytes] | None:
-    """The first picture of a chapter, small, or the slice of the playground: ending and bytes."""
+    """The first picture of a chapter, small, or that of a page that moves: ending and bytes."""
     source = ROOT / f"{page}.ipynb"
+    picture = ROOT / "book/_static" / PICTURES.get(page, "")
     if source.is_file():
         cells = nbformat.read(source, as_version=4).cells
         shown = [
             o.get("data", {}).get("text/html", "") for c in cells for o in c.get("outputs", ())
         ]
-    elif page == "book/playground":
-        shown = [(ROOT / "book/_static/playground_slice.js").read_text(encoding="utf-8")]
+    elif picture.suffix == ".svg":
+        return "svg", picture.read_bytes()
+    elif picture.suffix == ".js":
+        shown = [picture.read_text(encoding="utf-8")]
     else:
         return None
     found = [match for text in shown for match in _URI.finditer(text)]

@@ -25,8 +25,12 @@ BLANK = re.compile(r'<span class="w">(\s+)</span>')
 #: A cell of pandas without a value, and a table's second header row, which holds only names of the
 #: index: they go to the first one, which is empty above them.
 MISSING = re.compile(r"<td>(?:NaN|nan|None)</td>")
-TWO_HEADERS = re.compile(r"<thead>\s*(<tr[^>]*>.*?</tr>)\s*(<tr[^>]*>.*?</tr>)\s*</thead>", re.S)
+_ROW = r"(<tr[^>]*>(?:(?!</tr>).)*</tr>)"  # one row, and no more than one
+TWO_HEADERS = re.compile(rf"<thead>\s*{_ROW}\s*{_ROW}\s*</thead>", re.S)
 HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
+
+#: A formula in a sentence and the mark behind it, which would begin a line of its own.
+MARK = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)]+)')
 
 #: Beside a chapter with pages under it: it has no word.
 ARROW = '<span class="toctree-toggle"'
@@ -41,6 +45,7 @@ def fix_page(text: str, path: Path) -> str:
     """The HTML of a page with all fixes. path: of its file, to resolve its links."""
     text = PRELOAD.sub("", text)
     text = BLANK.sub(r"\1", text)
+    text = MARK.sub(r'<span class="nevf-whole">\1</span>', text)
     if 'class="dataframe"' in text:
         text = MISSING.sub("<td>–</td>", text)
         text = TWO_HEADERS.sub(_one_header, text)

@@ -58,7 +58,7 @@ window.nevfLive = (() => {
   }
 
   function button(text, press) {
-    return make("button", { type: "button", class: "nl-button", onclick: press }, text);
+    return make("button", { type: "button", class: "nevf-button", onclick: press }, text);
   }
 
   // A canvas under its title. `say` is what a screen reader hears of it.

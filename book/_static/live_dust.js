@@ -79,7 +79,7 @@
     });
     host.append(
       live.make("div", { class: "nl-controls" }, step.element, longest.element, time.element),
-      live.make("div", { class: "nl-buttons" }, play.button, again, sweep),
+      live.make("div", { class: "nevf-buttons" }, play.button, again, sweep),
       stage.element,
       key,
       curve,

@@ -67,7 +67,7 @@
       timeTitle,
       time,
       key,
-      live.make("div", { class: "nl-buttons" }, save),
+      live.make("div", { class: "nevf-buttons" }, save),
       table,
     );
     for (const machine of machines) {

@@ -61,7 +61,7 @@
     });
     host.append(
       live.make("div", { class: "nl-controls" }, count.element, longest.element, film.element),
-      live.make("div", { class: "nl-buttons" }, play.button),
+      live.make("div", { class: "nevf-buttons" }, play.button),
       live.make("div", { class: "nl-bench nl-two" }, map.element, paths.element),
       clock,
       words,

@@ -109,3 +109,12 @@ def test_solutions_print_numbers(name):
     for cell in solutions:
         printed = "".join(output.get("text", "") for output in cell.outputs)
         assert re.search(r"\d", printed), cell.source
+
+
+@converted
+def test_every_exercise_has_a_grade(name):
+    text = "\n\n".join(cell.source for cell in cells(name) if cell.cell_type == "markdown")
+    exercises = re.findall(r"(?m)^### (Exercise \d+.*)\n+(.*)", text)
+    assert len(exercises) >= 3
+    for title, first in exercises:
+        assert re.match(r"\*(Easy|Harder|Hard)\.\* ", first), title

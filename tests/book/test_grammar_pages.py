@@ -66,7 +66,16 @@ def test_a_table_of_pandas_has_one_header_row_and_no_nan():
     )
     fixed = fix_page(table, Path("page.html"))
     assert fixed.count("<tr") == 2 and "NaN" not in fixed and "<td>–</td>" in fixed
+    other = "<table><thead><tr><th></th><th>x</th></tr></thead><tbody><tr><td>1</td></tr></tbody>"
+    assert fix_page(other + table, Path("page.html")).endswith(fixed)  # a table before it
     assert re.search(r"<th[^>]*>method</th><th>dice</th>", fixed)
+
+
+def test_a_full_stop_stays_with_its_formula():
+    formula = r'<span class="math notranslate nohighlight">\(|J| \le 0\)</span>'
+    fixed = fix_page(f"<p>Where {formula}.) A fold has {formula} there.</p>", Path("page.html"))
+    assert f'<span class="nevf-whole">{formula}.)</span> A' in fixed
+    assert fixed.count("nevf-whole") == 1
 
 
 def test_a_picture_becomes_a_file_of_the_book(tmp_path):

@@ -36,6 +36,16 @@ def test_the_map_leaves_no_page_out(visit, site):
         assert sorted(map(int, numbers)) == [int(page[10:12]) for page in chapters]
 
 
+def test_chapters_come_in_the_order_of_their_numbers():
+    """The sidebar and the figures count them in the order of the contents; text and map name them
+    by the number of the file.
+    """
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [page for part in toc["parts"] for page in listed(part["chapters"])]
+    numbers = [int(page[10:12]) for page in pages if page.startswith("notebooks/")]
+    assert numbers == sorted(numbers)
+
+
 def test_the_hero_moves_by_itself_or_stands_still(visit, site):
     """Above the fold; it holds still for who wishes less motion, and for who asks it to."""
     position = "e => getComputedStyle(e).backgroundPositionY"

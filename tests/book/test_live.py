@@ -223,6 +223,18 @@ def test_a_card_is_judged_and_turns_over(show):
         assert "Judged 1 of 2, 1 rightly." in page.inner_text(".nl-score")
 
 
+def test_on_paper_a_card_shows_both_its_sides(show):
+    """One under the other, and neither as in a mirror."""
+    with show("quiz") as page:
+        page.emulate_media(media="print")
+        for card in page.locator(".nl-card").all():
+            front, back = (card.locator(side).bounding_box() for side in (".nl-front", ".nl-back"))
+            assert back["y"] >= front["y"] + front["height"] - 1
+        turned = "e => getComputedStyle(e).transform"
+        for part in page.locator(".nl-sheet, .nl-back").all():
+            assert part.evaluate(turned) == "none"
+
+
 def test_the_answers_are_folds_where_no_script_runs():
     text = cards()
     assert text.count("<details>") == 2 and "data:image/webp" in text

@@ -307,7 +307,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(visit, address, theme):
         assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         width = seen.page.locator("[data-part=warped]").bounding_box()["width"]
         assert width > 340, "the picture to push fills the phone"
-        ink = seen.page.evaluate("getComputedStyle(document.querySelector('.pg-controls')).color")
+        ink = seen.page.evaluate("getComputedStyle(document.querySelector('.pg-sliders')).color")
         assert (ink == "rgb(36, 41, 47)") == (theme == "light")
         assert not seen.errors
 

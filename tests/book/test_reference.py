@@ -33,7 +33,7 @@ def test_the_table_of_presets_has_every_setting_of_every_preset():
     for setting in dataclasses.fields(Config):
         assert setting.name == "levels" or f"| `{setting.name}` |" in table
     rows = {row.split(" | ")[0].strip("| "): row for row in table.split("\n")}
-    assert rows["`omega`"] == "| `omega` | 30 | **10** | **10** | **10** |"
+    assert rows["`omega`"] == "| `omega` | 30 | **10** | **10** | **10** | **10** |"
     assert rows["iterations of a level"].startswith("| iterations of a level | 300 | **100, then")
 
 
