@@ -19,6 +19,10 @@ CONVERTED = (
     "06_sparse_sampling",
     "07_nevf",
     "08_reading_a_result",
+    "09_voxel_or_field",
+    "10_upsample_order",
+    "11_step_size",
+    "14_fast_kernels",
     "16_memory",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
