@@ -23,6 +23,7 @@ CONVERTED = (
     "10_upsample_order",
     "11_step_size",
     "14_fast_kernels",
+    "15_neural_ode",
     "16_memory",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
