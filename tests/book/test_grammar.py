@@ -22,6 +22,8 @@ CONVERTED = (
     "09_voxel_or_field",
     "10_upsample_order",
     "11_step_size",
+    "12_networks",
+    "13_peers",
     "14_fast_kernels",
     "15_neural_ode",
     "16_memory",

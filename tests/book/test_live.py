@@ -36,6 +36,8 @@ CHAPTERS = {
     "squaring": "03_flows",
     "window": "04_similarity",
     "force": "04_similarity",
+    "kernel": "09_voxel_or_field",
+    "wave": "11_step_size",
 }
 MOST_BYTES = 300_000  # of one figure's recording or script; what all share is small
 
