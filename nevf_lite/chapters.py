@@ -138,9 +138,8 @@ def scored(*studies: str) -> pd.DataFrame:
             found.append(rows[rows["status"] == "done"])
     if not found:
         raise ValueError(f"studies: none of {', '.join(studies)} has rows")
-    return of_test_split(pd.concat(found, ignore_index=True)).drop_duplicates(
-        list(KEY), keep="last"
-    )
+    rows = of_test_split(pd.concat(found, ignore_index=True))
+    return rows.drop_duplicates([*KEY, "label"], keep="last")
 
 
 def _crop(pair: Pair, margin_mm: float) -> Pair:

@@ -73,7 +73,8 @@ def test_scored_rows_are_done_of_the_test_split_and_each_job_once():
     assert set(rows.study) == {"tables", "rerun"} and set(rows.status) == {"done"}
     assert {split(subject) for subject in (*rows.fixed, *rows.moving)} == {"test"}
     assert not {"1008", "1011"} & {*rows.fixed, *rows.moving}  # Mindboggle's people, once more
-    assert not rows.duplicated(["dataset", "fixed", "moving", "config_hash"]).any()
+    assert not rows.duplicated(["dataset", "fixed", "moving", "config_hash", "label"]).any()
+    assert len(scored("tables", "rerun", "tables")) == len(rows)
 
 
 def test_scored_rows_of_the_earlier_presets_say_so():
