@@ -1,4 +1,7 @@
-"""Ask the tangent kernel, and a wave that passes a lattice: live figures of chapters 9 and 11."""
+"""Ask the tangent kernel, a wave that passes a lattice, an iteration and its kernels: live figures.
+
+They are in chapters 9, 11 and 14.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ SHAPE = (61, 73)
 def show(live):
     """show(name, ...): the page of a figure that is ready."""
 
-    def opened(name: str, *look, **more):
-        return live(name, LiveFigure(name, "What it shows.")._repr_html_(), *look, **more)
+    def opened(name: str, *look, given=None, **more):
+        figure = LiveFigure(name, "What it shows.", given)
+        return live(name, figure._repr_html_(), *look, **more)
 
     return opened
 
@@ -112,3 +116,33 @@ def test_the_error_of_a_wave_is_that_of_straight_pieces(show, measured):
             "JSON.parse(document.querySelector('figure').dataset.measured).turn > 0"
         )
         page.click("text=Pause")
+
+
+def test_what_has_no_kernel_is_the_limit(show, measured):
+    """Amdahl's law, on numbers that the chapter gives."""
+    pieces = {"network": [1.5, 1.0], "squarings": [3.0, 0.5], "pull": [0.5, 0.25]}
+    with show("amdahl", given={size: pieces for size in "124"}) as page:
+        found = measured(page)
+        assert (found["plain"], found["chosen"], found["left"]) == (5, 1.75, 0)
+        page.click("text=network")
+        found = measured(page)
+        assert (found["chosen"], found["left"]) == (2.25, 1.5)
+        assert "at most 3.3 times" in page.inner_text("[role=status]")
+        assert page.get_by_text("network", exact=True).get_attribute("aria-pressed") == "false"
+        page.get_by_label("Squarings", exact=True).focus()
+        page.keyboard.press("Home")
+        assert measured(page)["plain"] == 2
+        page.click("text=Play")
+        done = "JSON.parse(document.querySelector('figure').dataset.measured).rounds > 0"
+        page.wait_for_function(done)
+        page.click("text=Pause")
+
+
+def test_what_a_figure_is_given_is_quoted():
+    figure = LiveFigure("amdahl", "a < b", {"a": ['"', 1]})._repr_html_()
+    assert figure == (
+        '<figure class="nevf-live" data-live="amdahl" data-given="{&quot;a&quot;: '
+        '[&quot;\\&quot;&quot;, 1]}">a &lt; b</figure>'
+    )
+    with pytest.raises(ValueError, match="JSON"):
+        LiveFigure("amdahl", "", {"a": math.nan})._repr_html_()
