@@ -26,7 +26,7 @@ DESCRIPTION = (
 #: What a registration consists of, what happens there, and the chapters that are about it.
 STAGES = (
     ("image", "two scans in one space", (2,)),
-    ("field", "a network gives a velocity", (5, 6, 9, 12, 16)),
+    ("field", "a network gives a velocity", (5, 6, 9, 12, 16, 22)),
     ("flow", "squaring makes it a map", (3, 10, 11, 15)),
     ("warp", "the map moves the scan", (1, 7, 14)),
     ("score", "alike, smooth, and no fold?", (4, 8, 13)),

@@ -27,6 +27,7 @@ CONVERTED = (
     "14_fast_kernels",
     "15_neural_ode",
     "16_memory",
+    "22_features",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")

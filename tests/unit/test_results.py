@@ -79,3 +79,19 @@ def test_the_papers_figures_have_our_labels():
     ours = {method.label for study in studies for method in study.methods}
     shared = {row["label"] for row in paper if row["table"] in "12"}
     assert {"Affine", "NeVF", "VoxelMorph", "SYMNet", "VoxelMorph + TTR"} <= shared & ours
+
+
+def test_the_readme_shows_the_rows():
+    """Mean Dice of its presets on each data set, and the median of the seconds."""
+    rows = read_rows(RESULTS / "presets.csv")
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    shown = {line.split("|")[1].split(",")[0].strip(): line for line in lines if "|" in line}
+    presets = [f"features, {name}" for name in ("fast", "default", "accurate")]
+    for title, dataset in (("Mindboggle", "mindboggle"), ("OASIS", "oasis")):
+        of = rows[rows.dataset == dataset]
+        means = [of[of.label == label].dice.mean() for label in presets]
+        found = [float(cell.strip(" *")) for cell in shown[title].split("|")[2:-1]]
+        assert found == pytest.approx([of.dice_before.mean(), *means], abs=6e-4)
+    seconds = [rows[rows.label == label].cpu_seconds.median() for label in presets]
+    found = [float(cell) for cell in shown["processor seconds"].split("|")[3:-1]]
+    assert found == pytest.approx(seconds, abs=0.6)
