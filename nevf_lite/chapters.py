@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.error import HTTPError
 
 import nibabel as nib
 import numpy as np
@@ -107,11 +109,37 @@ def results(name: str) -> pd.DataFrame:
     from nevf_lite.study.names import true_labels
 
     source = Path(__file__).parents[1] / "book" / "results" / f"{name}.csv"
-    if not source.is_file():
+    if not source.parent.is_dir():
         urls = dict(entry.split(", ") for entry in metadata("nevf-lite").get_all("Project-URL"))
         source = f"{urls['Repository']}/raw/main/book/results/{name}.csv"
     table = pd.read_csv(source, dtype={"fixed": str, "moving": str})
     return true_labels(table) if "config_hash" in table else table
+
+
+def scored(*studies: str) -> pd.DataFrame:
+    """The rows of several studies that are done, of pairs of the test split, each job once.
+
+    studies: names as of `results`; one without any row yet is left out. The features in `tables`
+    had the presets as they were before `presets_tuning`, so their labels end in ", before".
+    Raises ValueError if none of the studies has a row.
+    """
+    import pandas as pd
+
+    from nevf_lite.study.claims import of_test_split
+    from nevf_lite.study.rows import KEY
+
+    found = []
+    for name in studies:
+        with suppress(FileNotFoundError, HTTPError):
+            rows = results(name)
+            if name == "tables":
+                labels = rows["label"].str.replace(r"features, \w+", r"\g<0>, before", regex=True)
+                rows = rows.assign(label=labels)
+            found.append(rows[rows["status"] == "done"])
+    if not found:
+        raise ValueError(f"studies: none of {', '.join(studies)} has rows")
+    rows = of_test_split(pd.concat(found, ignore_index=True))
+    return rows.drop_duplicates([*KEY, "label"], keep="last")
 
 
 def _crop(pair: Pair, margin_mm: float) -> Pair:

@@ -20,6 +20,9 @@ SCRIPTS = {
     "squaring": ("live_field.js", "live_wind.js", "live_squaring.js"),
     "window": (*SLICE, "live_window.js"),
     "force": ("live_field.js", "live_wind.js", *SLICE, "live_force.js"),
+    "kernel": ("live_field.js", "live_kernel.js"),
+    "wave": ("live_field.js", "live_wind.js", "live_wave.js"),
+    "amdahl": ("live_field.js", "live_wind.js", "live_amdahl.js"),
     "results": ("live_results_time.js", "live_results_rows.js", "live_results.js"),
 }
 PLACE = re.compile(r'data-live="(\w+)"')

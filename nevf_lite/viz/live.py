@@ -7,6 +7,7 @@ LiveFigure("siren", "A random SIREN, by its frequency.")
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,18 +21,21 @@ class LiveFigure:
     The book's page carries the figure's scripts (`book/_ext/nevf_live.py`) and fills the place;
     anywhere else it is one sentence.
 
-    name: of its script, `book/_static/live_NAME.js`. says: what it shows, in a sentence. Raises
-    ValueError for a name that is not one small word.
+    name: of its script, `book/_static/live_NAME.js`. says: what it shows, in a sentence. given:
+    numbers for the script, as JSON can hold them. Raises ValueError for a name that is not one
+    small word.
     """
 
-    def __init__(self, name: str, says: str) -> None:
+    def __init__(self, name: str, says: str, given: object = None) -> None:
         if not re.fullmatch(r"[a-z]+", name):
             raise ValueError(f"name: wanted the name of a live figure, like 'siren', got {name!r}")
-        self.name, self.says = name, says
+        self.name, self.says, self.given = name, says, given
 
     def _repr_html_(self) -> str:
-        says = html.escape(self.says)
-        return f'<figure class="nevf-live" data-live="{self.name}">{says}</figure>'
+        says, given = html.escape(self.says), ""
+        if self.given is not None:
+            given = f' data-given="{html.escape(json.dumps(self.given, allow_nan=False))}"'
+        return f'<figure class="nevf-live" data-live="{self.name}"{given}>{says}</figure>'
 
     def __repr__(self) -> str:
         return f"<live figure {self.name}: {self.says}>"

@@ -36,6 +36,9 @@ CHAPTERS = {
     "squaring": "03_flows",
     "window": "04_similarity",
     "force": "04_similarity",
+    "kernel": "09_voxel_or_field",
+    "wave": "11_step_size",
+    "amdahl": "14_fast_kernels",
 }
 MOST_BYTES = 300_000  # of one figure's recording or script; what all share is small
 
@@ -53,7 +56,9 @@ def show(live):
     """show(name, ...): the page of a figure that is ready."""
 
     def opened(name: str, *look, **more):
-        body = cards() if name == "quiz" else LiveFigure(name, "What it shows.")._repr_html_()
+        given = {"amdahl": {size: {"a piece": [2, 1]} for size in "124"}}.get(name)
+        figure = LiveFigure(name, "What it shows.", given)
+        body = cards() if name == "quiz" else figure._repr_html_()
         return live(name, body, *look, **more)
 
     return opened

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nevf_lite import Grid
-from nevf_lite.chapters import begin, brains, slices, tensor
+from nevf_lite.chapters import begin, brains, scored, slices, tensor
+from nevf_lite.data.splits import split
 from nevf_lite.viz import live, sketch
 from nevf_lite.viz.style import Picture, encode
 
@@ -65,6 +66,26 @@ def test_brains_without_data_are_simulated(nothing_here):
     pair = brains(spacing=8)
     assert pair.name.startswith("simulated 3-D")
     assert tensor(pair.fixed).shape == (1, 1, *pair.fixed.shape)
+
+
+def test_scored_rows_are_done_of_the_test_split_and_each_job_once():
+    rows = scored("tables", "rerun", "a study without rows")
+    assert set(rows.study) == {"tables", "rerun"} and set(rows.status) == {"done"}
+    assert {split(subject) for subject in (*rows.fixed, *rows.moving)} == {"test"}
+    assert not {"1008", "1011"} & {*rows.fixed, *rows.moving}  # Mindboggle's people, once more
+    assert not rows.duplicated(["dataset", "fixed", "moving", "config_hash", "label"]).any()
+    assert len(scored("tables", "rerun", "tables")) == len(rows)
+
+
+def test_scored_rows_of_the_earlier_presets_say_so():
+    labels = set(scored("tables").label)
+    assert {"features, default, before", "VoxelMorph + features, default, before"} <= labels
+    assert not labels & {"features, default", "features, fast", "NeVF"}
+
+
+def test_nothing_scored_is_an_error():
+    with pytest.raises(ValueError, match="studies: none of one, two has rows"):
+        scored("one", "two")
 
 
 def test_sketches_are_pictures_with_a_description():
