@@ -21,6 +21,9 @@ CONVERTED = (
     "08_reading_a_result",
     "16_memory",
     "22_features",
+    "17_labels_from_atlases",
+    "18_a_template",
+    "19_change_over_time",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
