@@ -24,6 +24,9 @@ CONVERTED = (
     "17_labels_from_atlases",
     "18_a_template",
     "19_change_over_time",
+    "18_labels_from_atlases",
+    "19_a_template",
+    "20_change_over_time",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
