@@ -24,9 +24,11 @@ CONVERTED = (
     "17_labels_from_atlases",
     "18_a_template",
     "19_change_over_time",
+    "17_own_scan_to_mni",
     "18_labels_from_atlases",
     "19_a_template",
     "20_change_over_time",
+    "21_a_study_on_a_cluster",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
