@@ -20,15 +20,12 @@ CONVERTED = (
     "07_nevf",
     "08_reading_a_result",
     "16_memory",
-    "22_features",
-    "17_labels_from_atlases",
-    "18_a_template",
-    "19_change_over_time",
     "17_own_scan_to_mni",
     "18_labels_from_atlases",
     "19_a_template",
     "20_change_over_time",
     "21_a_study_on_a_cluster",
+    "22_features",
 )
 HIDING = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 PICTURE = re.compile(r"<(?:img|svg|iframe|figure|canvas)\b")
