@@ -80,14 +80,14 @@ def test_a_batch_of_scans_outlives_a_worker(tmp_path, cluster):
     table = tmp_path / "pairs.csv"
     table.write_text(header + "".join(f"{p.name},{p.fixed},{p.moving}\n" for p in pairs))
     nib.save(displaced(blob(3), 500.0, axis=0), pairs[2].moving)
-    words = ("batch", table, "-o", tmp_path / "out", "--preset", "fast", "--scheduler", address)
-    study = start(*words, "--quiet")
+    words = ("batch", table, "-o", tmp_path / "out", "--preset", "fast", "--spacing", 4)
+    study = start(*words, "--scheduler", address, "--quiet")
     module = "nevf_lite.cohorts.work"
     victim = wait_for(lambda: next((w for w in workers if jobs_of(w.pid, module)), None))
     at_work = jobs_of(victim.pid, module)
     victim.kill()
     wait_for(lambda: gone(at_work))  # nobody computes for a worker that is gone
-    said = study.communicate(timeout=180)[1]
+    said = study.communicate(timeout=300)[1]
     assert study.returncode == 1 and "3 of 4 pairs done" in said, said
     with (tmp_path / "out" / "quality.csv").open(newline="") as stream:
         found = {row["name"]: row["status"] for row in csv.DictReader(stream)}
