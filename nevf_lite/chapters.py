@@ -22,6 +22,7 @@ from torch import Tensor
 
 from nevf_lite import __version__
 from nevf_lite.data import Pair, available, load_pair
+from nevf_lite.data.splits import TRAIN
 from nevf_lite.scans.space import Grid
 
 if TYPE_CHECKING:
@@ -78,6 +79,50 @@ def slices(spacing: float | None = 1.5) -> Pair:
     """
     name = "slices2d" if _is_available("slices2d") else "simulated"
     return _crop(load_pair(name, spacing=spacing, ndim=2), margin_mm=12.0)
+
+
+@dataclass(frozen=True)
+class People:
+    """Slices of several people on one grid: of each an image and its labels, and what is known.
+
+    name: the dataset. images: float32 in [0, 1]. labels: int32. label_names, protocol, licence,
+    credit: as of a `Pair`.
+    """
+
+    name: str
+    images: tuple[nib.Nifti1Image, ...]
+    labels: tuple[nib.Nifti1Image, ...]
+    label_names: dict[int, str]
+    protocol: tuple[int, ...]
+    licence: str
+    credit: str
+
+
+def people(count: int = 8, spacing: float | None = 2.0) -> People:
+    """2-D slices of people of the train split if the dataset is on this machine, else simulated.
+
+    count: 2 to 8. spacing: mm. All are cropped to the box of all brains, with a margin of 12 mm.
+    """
+    names = TRAIN["mindboggle"]
+    if not 2 <= count <= len(names):
+        raise ValueError(f"count: wanted 2 to {len(names)}, got {count}")
+    if _is_available("slices2d"):
+        pairs = [load_pair("slices2d", n, n, spacing=spacing) for n in names[:count]]
+    else:
+        seeds = range(1, count + 1)
+        pairs = [load_pair("simulated", seed=s, spacing=spacing, ndim=2) for s in seeds]
+    first = pairs[0]
+    masks = np.stack([np.asarray(p.fixed_mask.dataobj) > 0 for p in pairs])
+    crop = _cropping(masks.any(axis=0), Grid.of(first.fixed), margin_mm=12.0)
+    return People(
+        name=first.name.split()[0],
+        images=tuple(crop(p.fixed) for p in pairs),
+        labels=tuple(crop(p.fixed_labels) for p in pairs),
+        label_names=first.label_names,
+        protocol=first.protocol,
+        licence=first.licence,
+        credit=first.credit,
+    )
 
 
 def brains(spacing: float | None = None) -> Pair:
@@ -148,20 +193,29 @@ def _crop(pair: Pair, margin_mm: float) -> Pair:
     margin_mm: kept around the box.
     """
     brain = (np.asarray(pair.fixed_mask.dataobj) > 0) | (np.asarray(pair.moving_mask.dataobj) > 0)
-    margin = np.ceil(margin_mm / np.array(Grid.of(pair.fixed).spacing)).astype(int)
+    crop = _cropping(brain, Grid.of(pair.fixed), margin_mm)
+    names = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
+    cropped = {name: crop(getattr(pair, name)) for name in names}
+    return replace(pair, **cropped, truth=None if pair.truth is None else pair.truth[crop.box])
+
+
+@dataclass(frozen=True)
+class _Crop:
+    box: tuple[slice, ...]
+
+    def __call__(self, image: nib.Nifti1Image) -> nib.Nifti1Image:
+        shift = np.eye(4)
+        shift[: len(self.box), 3] = [part.start for part in self.box]
+        return nib.Nifti1Image(np.asarray(image.dataobj)[self.box], image.affine @ shift)
+
+
+def _cropping(brain: np.ndarray, grid: Grid, margin_mm: float) -> _Crop:
+    """What crops images of a grid to the bounding box of a brain, with a margin around it."""
+    margin = np.ceil(margin_mm / np.array(grid.spacing)).astype(int)
     voxels = np.argwhere(brain)
     low = np.maximum(voxels.min(axis=0) - margin, 0)
     high = np.minimum(voxels.max(axis=0) + margin + 1, brain.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    shift = np.eye(4)
-    shift[: len(low), 3] = low
-
-    def crop(image: nib.Nifti1Image) -> nib.Nifti1Image:
-        return nib.Nifti1Image(np.asarray(image.dataobj)[box], image.affine @ shift)
-
-    names = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
-    cropped = {name: crop(getattr(pair, name)) for name in names}
-    return replace(pair, **cropped, truth=None if pair.truth is None else pair.truth[box])
+    return _Crop(tuple(slice(a, b) for a, b in zip(low, high, strict=True)))
 
 
 def _is_available(name: str) -> bool:

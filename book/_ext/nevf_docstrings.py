@@ -32,8 +32,8 @@ study.statistics study.claims study.verdicts study.cluster
 study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
 study.baselines.demons study.baselines.greedy study.baselines.elastix
 study.baselines.fireants study.baselines.convexadam study.baselines.syntx
-cohorts.pairs cohorts.batch cohorts.quality cohorts.index cohorts.atlases cohorts.template
-cohorts.change cohorts.velocities
+cohorts.pairs cohorts.batch cohorts.quality cohorts.index cohorts.methods cohorts.atlases
+cohorts.template cohorts.change cohorts.velocities
 chapters
 """.split()
 

@@ -30,6 +30,7 @@ STAGES = (
     ("flow", "squaring makes it a map", (3, 10, 11, 15)),
     ("warp", "the map moves the scan", (1, 7, 14)),
     ("score", "alike, smooth, and no fold?", (4, 8, 13)),
+    ("study", "many scans, one answer", (17, 18, 19, 20, 21)),
 )
 THUMBNAIL = (240, 135)  # pixels
 #: What pages that are not chapters show of themselves.

@@ -18,14 +18,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nevf_lite.cohorts.index import write_index
+from nevf_lite.cohorts.methods import methods_paragraph
 from nevf_lite.cohorts.pairs import ScanPair, checked, find_pairs
 from nevf_lite.cohorts.quality import ranked
 from nevf_lite.cohorts.work import RECORD, failed_record, read_record, write_record
 from nevf_lite.config import Config, preset
+from nevf_lite.scans.files import atomic
 from nevf_lite.study.child import run_module
 from nevf_lite.study.cluster import on_cluster
 from nevf_lite.study.rows import canonical_json
 from nevf_lite.study.run import on_this_machine
+
+#: What a paper says of the settings, beside the index.
+METHODS = "methods.txt"
 
 
 def batch(
@@ -55,7 +60,8 @@ def batch(
 
     A pair is done again if its paths or the settings have changed. One that fails is recorded with
     the reason; a process that is killed fails the pair that it was at. Returns the records, worst
-    first, as `quality.ranked` does; index.html and quality.csv in the output folder show the same.
+    first, as `quality.ranked` does; index.html and quality.csv in the output folder show the same,
+    and methods.txt says the settings in the words of a paper.
     Raises ValueError for wrong arguments and for a folder that another batch is writing to.
     """
     from filelock import FileLock, Timeout
@@ -80,6 +86,9 @@ def batch(
             _run(batches, len(jobs), workers, scheduler, progress)
             records = ranked(record for job in jobs if (record := _record(job)))
             write_index(output, records, output.name)
+            with atomic(output / METHODS) as temporary:
+                text = methods_paragraph(config, affine=affine)
+                temporary.write_text(text + "\n", encoding="utf-8")
     except Timeout as error:
         raise ValueError(f"output: another batch is writing to {output}") from error
     return records

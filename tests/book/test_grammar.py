@@ -27,6 +27,11 @@ CONVERTED = (
     "14_fast_kernels",
     "15_neural_ode",
     "16_memory",
+    "17_own_scan_to_mni",
+    "18_labels_from_atlases",
+    "19_a_template",
+    "20_change_over_time",
+    "21_a_study_on_a_cluster",
     "22_features",
     "23_learned_starts",
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nevf_lite import Grid
-from nevf_lite.chapters import begin, brains, scored, slices, tensor
+from nevf_lite.chapters import begin, brains, people, scored, slices, tensor
 from nevf_lite.data.splits import split
 from nevf_lite.viz import live, sketch
 from nevf_lite.viz.style import Picture, encode
@@ -36,6 +36,23 @@ def test_begin_sets_the_seed():
     first = torch.rand(3)
     begin()
     assert torch.equal(first, torch.rand(3))
+
+
+def test_several_people_share_a_grid_and_are_not_the_same(nothing_here):
+    """Simulated where no data are; the box holds every brain, with a margin."""
+    group = people(3, spacing=4.0)
+    assert group.name == "simulated" and set(group.protocol) <= set(group.label_names)
+    grids = [Grid.of(image) for image in (*group.images, *group.labels)]
+    assert all(grid == grids[0] for grid in grids)
+    first, *others = (np.asarray(image.dataobj) for image in group.images)
+    assert all(np.corrcoef(first.ravel(), o.ravel())[0, 1] < 0.98 for o in others)
+    for labels in group.labels:
+        rim = np.array(labels.dataobj)
+        rim[1:-1, 1:-1] = 0
+        assert not rim.any() and np.asarray(labels.dataobj).any()
+    for count in (1, 9):
+        with pytest.raises(ValueError, match="count: wanted 2 to 8"):
+            people(count)
 
 
 def test_slices_without_data_are_simulated_and_cut_to_the_brains(nothing_here):

@@ -69,6 +69,7 @@ def test_a_batch_goes_on_where_it_stopped(tmp_path):
     assert {"report.html", "thumbnail.webp", "warp.nii.gz"} <= {p.name for p in folder.iterdir()}
     again = batch([good, bad], tmp_path / "out", TINY, **options)
     assert again == first and record.stat().st_mtime_ns == before
+    assert "at most 3 iterations" in (tmp_path / "out" / "methods.txt").read_text()
     nib.save(blob(1), bad.moving)
     mended = batch([good, bad], tmp_path / "out", TINY, retry_failed=True, **options)
     assert {r["status"] for r in mended} == {"done"} and record.stat().st_mtime_ns == before

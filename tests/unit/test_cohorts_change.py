@@ -94,6 +94,15 @@ def test_a_known_growth_is_found_within_five_percent(grown):
     assert percent == pytest.approx(truth, rel=0.05)
 
 
+def test_a_small_growth_is_found_too_small_by_a_tenth():
+    """What the docstring says of a growth of 11 %."""
+    first, second, ventricles, truth = ageing_pair(0.6)
+    labels = nib.Nifti1Image(ventricles[..., None].astype(np.int32), first.affine)
+    change = longitudinal(first, second, SETTINGS, rigid=False)
+    ((_, _, percent),) = change.volumes(change.middle_labels(labels)).values()
+    assert 11 < truth < 12 and percent / truth == pytest.approx(0.91, abs=0.03)
+
+
 def test_swapping_the_scans_changes_the_sign_alone(grown):
     """Bit for bit: neither scan is treated otherwise than the other."""
     change, _, _ = grown

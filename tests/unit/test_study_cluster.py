@@ -1,17 +1,21 @@
-"""A study on a real Dask cluster of one scheduler and two workers, one of which is killed."""
+"""Studies and batches on a real Dask cluster: a scheduler and two workers, one of them killed."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import nibabel as nib
 import psutil
 import pytest
 from cli_inputs import nevf
+from cohort_brains import displaced
 from studies import ENDLESS, start, wait_for, write_study
+from test_cohorts_batch import blob, write_pair
 from test_study_run import LIMIT, gone, job_at_work, jobs_of, lines
 
 from nevf_lite.study import read_rows
@@ -66,6 +70,29 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(tmp_path, clust
     rows = read_rows(output, every=True)
     assert len(rows) == 4 and set(rows["status"]) == {"done"}
     assert not rows.duplicated(list(KEY)).any()
+
+
+def test_a_batch_of_scans_outlives_a_worker(tmp_path, cluster):
+    """SIGKILL to a worker at work: its pair goes to the other one. What fails, fails alone."""
+    address, workers = cluster
+    pairs = [write_pair(tmp_path, f"p{n}", blob(0), blob(n)) for n in range(1, 5)]
+    header = "name,fixed,moving\n"
+    table = tmp_path / "pairs.csv"
+    table.write_text(header + "".join(f"{p.name},{p.fixed},{p.moving}\n" for p in pairs))
+    nib.save(displaced(blob(3), 500.0, axis=0), pairs[2].moving)
+    words = ("batch", table, "-o", tmp_path / "out", "--preset", "fast", "--spacing", 4)
+    study = start(*words, "--scheduler", address, "--quiet")
+    module = "nevf_lite.cohorts.work"
+    victim = wait_for(lambda: next((w for w in workers if jobs_of(w.pid, module)), None))
+    at_work = jobs_of(victim.pid, module)
+    victim.kill()
+    wait_for(lambda: gone(at_work))  # nobody computes for a worker that is gone
+    said = study.communicate(timeout=300)[1]
+    assert study.returncode == 1 and "3 of 4 pairs done" in said, said
+    with (tmp_path / "out" / "quality.csv").open(newline="") as stream:
+        found = {row["name"]: row["status"] for row in csv.DictReader(stream)}
+    assert found == {"p1": "done", "p2": "done", "p3": "failed", "p4": "done"}
+    assert not list((tmp_path / "out").rglob(".writing-*"))
 
 
 def test_jobs_on_the_cluster_end_with_the_study(tmp_path, cluster):

@@ -21,12 +21,12 @@ LIMIT = 60  # seconds that a process may take to end
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
 
-def jobs_of(pid: int) -> list[psutil.Process]:
-    """The processes of jobs that a running study has started."""
+def jobs_of(pid: int, module: str = "nevf_lite.study.job") -> list[psutil.Process]:
+    """The processes of jobs that a running study, or a batch, has started."""
     found = []
     for process in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has ended meanwhile
-            if "nevf_lite.study.job" in process.cmdline():
+            if module in process.cmdline():
                 found.append(process)
     return found
 
