@@ -164,9 +164,8 @@ def results(name: str) -> pd.DataFrame:
 def scored(*studies: str) -> pd.DataFrame:
     """The rows of several studies that are done, of pairs of the test split, each job once.
 
-    studies: names as of `results`; one without any row yet is left out. The features in `tables`
-    had the presets as they were before `presets_tuning`, so their labels end in ", before".
-    Raises ValueError if none of the studies has a row.
+    studies: names as of `results`; one without any row yet is left out. Raises ValueError if none
+    of the studies has a row.
     """
     import pandas as pd
 
@@ -177,9 +176,6 @@ def scored(*studies: str) -> pd.DataFrame:
     for name in studies:
         with suppress(FileNotFoundError, HTTPError):
             rows = results(name)
-            if name == "tables":
-                labels = rows["label"].str.replace(r"features, \w+", r"\g<0>, before", regex=True)
-                rows = rows.assign(label=labels)
             found.append(rows[rows["status"] == "done"])
     if not found:
         raise ValueError(f"studies: none of {', '.join(studies)} has rows")

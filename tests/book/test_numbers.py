@@ -103,14 +103,14 @@ def test_the_headline_counts_every_claim():
 def test_a_number_is_that_of_its_rows():
     from nevf_lite.study import read_rows
 
-    rows = read_rows(BOOK / "results" / "tables.csv")
+    rows = read_rows(BOOK / "results" / "presets_test.csv")
     rows = rows[(rows.label == "features, default") & (rows.dataset == "mindboggle")]
-    said = nevf_rows.number("tables; features, default; mindboggle; dice; .4f")
-    assert said == f"{rows.dice.mean():.4f}" and len(rows) == 9
-    said = nevf_rows.number("tables; features, default; mindboggle; cpu_seconds; .1f")
+    said = nevf_rows.number("presets_test; features, default; mindboggle; dice; .4f")
+    assert said == f"{rows.dice.mean():.4f}" and len(rows) >= 3
+    said = nevf_rows.number("presets_test; features, default; mindboggle; cpu_seconds; .1f")
     assert said == f"{rows.cpu_seconds.median():.1f}"
-    with pytest.raises(ValueError, match="tables.csv has no row of 'NeVF'"):
-        nevf_rows.number("tables; NeVF; mindboggle; dice; .3f")
+    with pytest.raises(ValueError, match="presets_test.csv has no row of 'NeVF'"):
+        nevf_rows.number("presets_test; NeVF; mindboggle; dice; .3f")
 
 
 def test_provenance_names_commits_and_dates():
