@@ -26,11 +26,11 @@ DESCRIPTION = (
 #: What a registration consists of, what happens there, and the chapters that are about it.
 STAGES = (
     ("image", "two scans in one space", (2,)),
-    ("field", "a network gives a velocity", (5, 6, 9, 12, 16, 22, 23)),
-    ("flow", "squaring makes it a map", (3, 10, 11, 15)),
-    ("warp", "the map moves the scan", (1, 7, 14)),
+    ("field", "a network gives a velocity", (5, 6, 9, 12, 14, 15, 18)),
+    ("flow", "squaring makes it a map", (3, 10, 11, 17)),
+    ("warp", "the map moves the scan", (1, 7, 16)),
     ("score", "alike, smooth, and no fold?", (4, 8, 13)),
-    ("study", "many scans, one answer", (17, 18, 19, 20, 21)),
+    ("study", "many scans, one answer", (19, 20, 21, 22, 23)),
 )
 THUMBNAIL = (240, 135)  # pixels
 #: What pages that are not chapters show of themselves.

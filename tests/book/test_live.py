@@ -38,7 +38,7 @@ CHAPTERS = {
     "force": "04_similarity",
     "kernel": "09_voxel_or_field",
     "wave": "11_step_size",
-    "amdahl": "14_fast_kernels",
+    "amdahl": "16_fast_kernels",
 }
 MOST_BYTES = 300_000  # of one figure's recording or script; what all share is small
 
