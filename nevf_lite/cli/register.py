@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nevf_lite.cli import checks, outcome
-from nevf_lite.cli.initial import InitMode, Network, check_initial, load_initial
+from nevf_lite.cli.initial import InitMode, Network, check_initial, load_initial, load_start
 from nevf_lite.cli.settings import PRESET_HELP, Preset, build_config
 from nevf_lite.cli.terminal import option
 
@@ -80,7 +80,12 @@ def register(
     ] = None,
     init_from: Annotated[
         Network | None,
-        _initial_option("--init-from", None, "Start from the prediction of this network.", "none"),
+        _initial_option(
+            "--init-from",
+            None,
+            "Start from this network's deformation, or the predicted field.",
+            "none",
+        ),
     ] = None,
     init_mode: Annotated[
         InitMode | None,
@@ -156,7 +161,7 @@ def register(
     with_labels = checks.all_or_none(fixed_labels=fixed_labels, moving_labels=moving_labels)
     requirement = "--fixed-labels and --moving-labels"
     checks.require(with_labels, requirement, labels=labels, label_names=label_names)
-    check_initial(affine, init, init_from, resume)
+    check_initial(affine, init, init_from, init_mode, resume)
     checks.require(init or init_from, "--init or --init-from", init_mode=init_mode)
     names = checks.label_names(label_names)
     config = build_config(preset_name, iterations, resume, spacing, seed)
@@ -181,13 +186,16 @@ def register(
     folder = checks.check_result_folder(output, inputs, _result_size(*images))
     earlier = None if resume is None else Transform.load(resume)
     initial = load_initial(init, init_from, earlier, images, device)
+    start = load_start(init_from)
+    fitted = init_from is not None and start is None  # a field has nothing to be fitted to
 
     bar = sys.stderr.isatty() and not quiet
     registration = register_images(
         *images,
         config,
         init=initial,
-        init_mode=str(init_mode or (InitMode.warm if init_from else InitMode.compose)),
+        init_mode=str(init_mode or (InitMode.warm if fitted else InitMode.compose)),
+        start=start,
         affine=affine,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,

@@ -6,7 +6,6 @@ the result is a record of the training.
 
 from __future__ import annotations
 
-import pickle
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -20,8 +19,8 @@ from nevf_lite.data.splits import split
 from nevf_lite.descent import NonFiniteLoss, learning_rate_factor
 from nevf_lite.kernels.memory import keep_freed_memory
 from nevf_lite.networks.base import Network, describe
+from nevf_lite.networks.checkpoints import resume_checkpoint, save_checkpoint
 from nevf_lite.registration.folder import versions
-from nevf_lite.scans.files import atomic
 
 #: A subject whose name starts so may be trained on although it is in no split.
 SYNTHETIC = "synthetic"
@@ -84,9 +83,10 @@ def train(
     network.train()
     state = {"step": 0, "seconds": 0.0, "curve": []}
     identity = {"training": asdict(training), **describe(network), "subjects": sorted(images)}
+    parts = {"network": network, "optimiser": optimiser}
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.is_file():
-        state = _resume(path, identity, network, optimiser)
+        state = resume_checkpoint(path, identity, **parts)
     started = time.perf_counter() - state["seconds"]
     recent = []  # the losses since the last entry of the curve
     for step in range(state["step"], training.steps):
@@ -112,7 +112,7 @@ def train(
             state["curve"].append({"step": step + 1, **means})
             recent = []
             if path is not None:
-                _save(path, identity, state, network, optimiser)
+                save_checkpoint(path, identity, state, **parts)
         if callback is not None:
             callback({"step": step, **numbers, "seconds": state["seconds"]})
     network.eval()
@@ -148,38 +148,3 @@ def _draw(
     if training.flips and generator.random() < 0.5:
         pair = [image.flip(mirror_axis + 2) for image in pair]
     return pair[0], pair[1]
-
-
-def _save(path: Path, identity: dict, state: dict, network: Network, optimiser) -> None:
-    checkpoint = {
-        "identity": identity,
-        "state": state,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-    }
-    with atomic(path) as temporary:
-        torch.save(checkpoint, temporary)
-
-
-def _resume(path: Path, identity: dict, network: Network, optimiser) -> dict:
-    """Restore network and optimiser from a checkpoint of the same training; returns its state."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        saved = _without_steps(checkpoint["identity"])
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"checkpoint: {path} cannot be read; delete it and start again") from error
-    mismatched = [k for k, v in _without_steps(identity).items() if saved.get(k) != v]
-    if mismatched:
-        raise ValueError(
-            f"checkpoint: {path} is of another training (its {', '.join(mismatched)} differ); name "
-            "another file, or delete it"
-        )
-    network.load_state_dict(checkpoint["network"])
-    optimiser.load_state_dict(checkpoint["optimiser"])
-    return checkpoint["state"]
-
-
-def _without_steps(identity: dict) -> dict:
-    """What a resumed training has in common with its checkpoint: all but the number of steps."""
-    training = {k: v for k, v in identity["training"].items() if k != "steps"}
-    return {**identity, "training": training}

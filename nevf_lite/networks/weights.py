@@ -8,7 +8,7 @@ SYMNet "official" is a PyTorch state dict: `SYMNet_neurite_oasis_smo30_update_80
 e59968b1). It was trained on neurite-OASIS, whose images are 160x192x224.
 
 VoxelMorph and SYMNet "small" are in this package. They were trained on 13 OASIS subjects at 2 mm;
-`weights/README.md` is their model card.
+`weights/README.md` is their model card, and that of "lattices", which exists as "small" only.
 
 The addresses and checksums of the published files are in `data.sources`. No file can run code: HDF5
 and safetensors hold arrays only, and PyTorch files are read with `weights_only=True`.
@@ -31,18 +31,20 @@ from nevf_lite.data.download import file_digests
 from nevf_lite.data.fetch import fetch
 from nevf_lite.data.sources import SOURCES
 from nevf_lite.networks.base import Network, NetworkFrame, Objective, describe
+from nevf_lite.networks.lattice_net import LatticeNet
 from nevf_lite.networks.symnet_net import SYMNet
 from nevf_lite.networks.voxelmorph_net import VoxelMorph
 from nevf_lite.scans.files import atomic, existing_file, suffix_of
 
 FORMAT = "nevf-network-1"
-NETWORKS = {"voxelmorph": VoxelMorph, "symnet": SYMNet}
+NETWORKS = {"voxelmorph": VoxelMorph, "symnet": SYMNet, "lattices": LatticeNet}
 OFFICIAL = {
     "voxelmorph": "voxelmorph_cvpr2018_vm2_cc.h5",
     "symnet": "symnet_neurite_oasis_smo30.pth",
 }
 SMALL = {
-    name: Path(__file__).parent / "weights" / f"{name}_oasis_2mm.safetensors" for name in NETWORKS
+    name: Path(__file__).parent / "weights" / f"{name}_{trained}.safetensors"
+    for name, trained in (("voxelmorph", "oasis_2mm"), ("symnet", "oasis_2mm"), ("lattices", "4mm"))
 }
 #: The frame of both official networks: 1 mm, axes to left, inferior and anterior.
 OFFICIAL_FRAME = NetworkFrame(orientation="LIA", spacing=1.0)
@@ -57,9 +59,9 @@ OFFICIAL_OBJECTIVE = {
 def load_network(name: str, weights: str | os.PathLike = "official") -> Network:
     """Load a trained network, in evaluation mode and without gradients.
 
-    name: "voxelmorph" or "symnet". weights: "official", "small", or the path of a file: Keras HDF5
-    (.h5, VoxelMorph "vm2"), PyTorch (.pth, the state dict of SYMNet's authors) or .safetensors
-    (`save_network`).
+    name: "voxelmorph", "symnet" or "lattices". weights: "official", "small", or the path of a file:
+    Keras HDF5 (.h5, VoxelMorph "vm2"), PyTorch (.pth, the state dict of SYMNet's authors) or
+    .safetensors (`save_network`).
 
     Official files are searched for in the folder that NEVF_WEIGHTS names, in `weights/` inside or
     beside NEVF_DATA, and in the cache. If none has them, they are downloaded (5 MB). Their checksum
@@ -69,6 +71,8 @@ def load_network(name: str, weights: str | os.PathLike = "official") -> Network:
     """
     if name not in NETWORKS:
         raise ValueError(f"name: wanted one of {', '.join(NETWORKS)}, got {name!r}")
+    if weights == "official" and name not in OFFICIAL:
+        raise ValueError(f"weights: none of {name} are published elsewhere; wanted 'small'")
     if weights == "official":
         path = official_file(name)
     elif weights == "small":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import nibabel as nib
@@ -33,6 +34,13 @@ FOLDED_NOTE = (
 )
 
 
+#: Makes the field that a registration begins with: of the config, with the spacing in mm, and of
+#: the fixed and the moving image and their masks (or None) on the working lattice. Returns it and
+#: the config to go on with.
+Start = Callable[..., tuple[VelocityField, Config]]
+_IMAGES = ("fixed", "moving", "fixed_mask", "moving_mask")
+
+
 @dataclass(eq=False)
 class RegistrationProblem:
     """One pair of scans, ready to be optimised.
@@ -40,7 +48,8 @@ class RegistrationProblem:
     fixed, moving: the images as read. frame: the lattice of the optimisation. config: the settings,
     with the spacing in mm filled in. device: where the optimisation runs. inputs: the arguments of
     `optimise.fit`, on that device. initial: components applied after the field's flow. timings:
-    seconds of the affine start, of a warm start, of the preparation. notes: caveats for the user.
+    seconds of the affine start, of a warm or other start, of the preparation. notes: caveats for
+    the user.
     """
 
     fixed: nib.Nifti1Image
@@ -66,6 +75,7 @@ class RegistrationProblem:
         moving_mask=None,
         resume: Transform | None = None,
         init_mode: str = "compose",
+        start: Start | None = None,
         progress: bool = False,
     ) -> RegistrationProblem:
         """Arguments and errors as of :func:`register`."""
@@ -73,6 +83,8 @@ class RegistrationProblem:
             raise ValueError(f"init_mode: wanted one of {INIT_MODES}, got {init_mode!r}")
         if init_mode == "warm" and (init is None or resume is not None):
             raise ValueError("init_mode: a warm start needs init, and no result to resume")
+        if start is not None and resume is not None:
+            raise ValueError("start: a resumed result has a field already; leave one of them out")
         started = time.perf_counter()
         fixed, moving = load_image(fixed, "fixed"), load_image(moving, "moving")
         timings = {}
@@ -89,6 +101,12 @@ class RegistrationProblem:
         config = replace(config, spacing=frame.spacing)
         timings["prepare"] = time.perf_counter() - started - timings.get("affine", 0.0)
         initial, notes = (*frame.composed, *frame.resampled), list(frame.notes)
+        if start is not None:
+            if frame.composed:
+                raise ValueError("start: it can follow an affine init only, got a deformation")
+            started = time.perf_counter()
+            inputs["field"], config = start(config, *(inputs[name] for name in _IMAGES))
+            timings["start"] = time.perf_counter() - started
         if init_mode == "warm" and frame.composed:
             started = time.perf_counter()
             inputs["field"], error = _warm_field(inputs, config, progress)

@@ -21,7 +21,7 @@ from nevf_lite.config import Config, preset
 from nevf_lite.optimise import Fit, fit, fit_many, make_field
 from nevf_lite.registration.frames import choose_device
 from nevf_lite.registration.memory import check_memory_of_many
-from nevf_lite.registration.problem import RegistrationProblem
+from nevf_lite.registration.problem import RegistrationProblem, Start
 from nevf_lite.registration.result import Registration
 from nevf_lite.transforms.transform import Transform
 
@@ -33,6 +33,7 @@ def register(
     *,
     init: Transform | None = None,
     init_mode: str = "compose",
+    start: Start | None = None,
     affine: bool = False,
     fixed_mask=None,
     moving_mask=None,
@@ -54,6 +55,7 @@ def register(
     init_mode: "compose" applies `init` after the transform that is sought, as in section 2.3 of the
         paper, and what it folds stays folded. "warm" fits the field to it first and then lets the
         images decide; only the affine end of `init` is kept.
+    start: makes the field to begin with, see `problem.Start`; `networks.predicted_start` is one.
     affine: compute an affine transform first and use it as `init`.
     fixed_mask, moving_mask: images on any grid of the same space, non-zero where the image counts.
     spacing: mm of the working lattice, instead of the config's.
@@ -87,6 +89,7 @@ def register(
             moving_mask,
             resume,
             init_mode,
+            start,
             progress,
         )
         if watch is not None and problem.inputs["field"] is None:  # the field that `fit` would make

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Arguments that the study sets; a method's options cannot name them.
 COMMON_ARGUMENTS = ("fixed", "moving", "spacing", "threads", "seed", "watch", "progress")
+#: The `init` of nevf that is no method: a field that a network predicts.
+PREDICTED = "predicted"
 
 
 @dataclass(frozen=True)
@@ -114,18 +116,23 @@ def nevf(
 
     preset: name of the config. settings: fields of `Config` that differ from the preset, levels as
     dictionaries. init: another method and its options, {"method": "voxelmorph", ...}, whose
-    transform is the initial one. init_mode, watch: see `register`.
+    transform is the initial one; or "predicted", see `networks.predicted_start`. init_mode, watch:
+    see `register`.
     """
     import torch
 
     from nevf_lite.registration.register import register
 
-    config = _nevf_config(preset, spacing=spacing, **settings)
-    if init is not None:
+    config, start = _nevf_config(preset, spacing=spacing, **settings), None
+    if init == PREDICTED:
+        from nevf_lite.networks import predicted_start
+
+        init, start = None, predicted_start
+    elif init is not None:
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
     torch.set_num_threads(threads)
-    options = {"init": init, "init_mode": init_mode, "seed": seed, "device": device}
+    options = {"init": init, "init_mode": init_mode, "start": start, "seed": seed, "device": device}
     return register(fixed, moving, config, watch=watch, progress=False, **options).transform
 
 
@@ -199,11 +206,11 @@ def _check_nevf(
     from nevf_lite.registration.problem import INIT_MODES
 
     _nevf_config(preset, **settings)
-    if init_mode not in INIT_MODES or (init_mode == "warm" and init is None):
+    if init_mode not in INIT_MODES or (init_mode == "warm" and init in (None, PREDICTED)):
         raise ValueError(f"init_mode: wanted one of {INIT_MODES}, with an init, got {init_mode!r}")
-    if init is not None:
+    if init not in (None, PREDICTED):
         if not isinstance(init, Mapping) or "method" not in init:
-            raise ValueError(f"init: wanted a method and its options, got {init!r}")
+            raise ValueError(f"init: wanted a method with options or {PREDICTED!r}, got {init!r}")
         common = ("method", "spacing", "threads", "seed")
         try:
             method = find_method(init["method"])

@@ -1,0 +1,151 @@
+"""Predicted starts: the field that a registration begins with, learned from other pairs.
+
+The last sentence of the paper's section 4 is to "train a network that can predict the initialized
+weight of neural representation". For a `FeatureField` a network looks at the two images and
+predicts its coarse lattices. A SIREN, whose weights each belong to the whole brain, gets weights
+from which any pair is soon fitted. Nothing is composed: from the start on the images alone decide.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from nevf_lite.config import Config, Level
+from nevf_lite.fields import FeatureField, SirenField, VelocityField
+from nevf_lite.grid import downsample_masked, identity, voxel_ratio
+from nevf_lite.networks.lattice_net import SCALE, STRIDES, LatticeNet
+from nevf_lite.networks.weights import load_network
+from nevf_lite.optimise import make_field
+from nevf_lite.scans.files import atomic, existing_file
+from nevf_lite.warp import sample
+
+#: Initial weights of the preset "siren".
+SIREN_WEIGHTS = Path(__file__).parent / "weights" / "siren_start.safetensors"
+FORMAT = "nevf-siren-start-1"
+
+
+def predicted_start(
+    config: Config,
+    fixed: Tensor,
+    moving: Tensor,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+) -> tuple[VelocityField, Config]:
+    """The `start` of `register` with the weights of this package.
+
+    config: with the spacing in mm. fixed, moving: (1, 1, *shape) in [0, 1] on the finest grid, its
+    axes closest to RAS. Returns the field, and the config without the levels that the prediction
+    replaces. Raises ValueError for images, or for a field, that the weights are not for.
+    """
+    if fixed.ndim != 5:
+        raise ValueError(f"start: the predicted one is for volumes, got {fixed.ndim - 2}-D images")
+    if config.field == "features":
+        network = _lattice_net().to(fixed.device)
+        return start_features(network, config, fixed, moving, fixed_mask, moving_mask)
+    if config.field == "siren":
+        return start_siren(SIREN_WEIGHTS, config, fixed), config
+    raise ValueError(f"start: the predicted one is for features or a SIREN, got {config.field!r}")
+
+
+@functools.cache
+def _lattice_net() -> LatticeNet:
+    return load_network("lattices", "small")
+
+
+def start_features(
+    network: LatticeNet,
+    config: Config,
+    fixed: Tensor,
+    moving: Tensor,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+) -> tuple[FeatureField, Config]:
+    """`predicted_start` for a field of features, with any network.
+
+    The prediction is made on images of the network's spacing. It is sampled at the nodes of the
+    field's lattices that are closest in spacing; finer ones stay at zero. Levels of that spacing
+    and coarser are left out of the config, but for the last.
+    """
+    factor = network.frame.spacing / config.spacing
+    if factor < 1 or config.width != network.settings["width"]:
+        raise ValueError(
+            f"start: wanted features of width {network.settings['width']} on a grid of at most "
+            f"{network.frame.spacing:g} mm, got width {config.width} at {config.spacing:g} mm"
+        )
+    level = Level(factor).grid_shape(fixed.shape[2:])
+    images = []
+    for image, mask in ((fixed, fixed_mask), (moving, moving_mask)):
+        images += downsample_masked(image, mask, level)
+    padding = [p for n in reversed(level) for p in (0, -n % network.stride)]
+    padded = [None if image is None else F.pad(image, padding) for image in images]
+    field = make_field(fixed.shape[2:], config).to(fixed)
+    with torch.no_grad():
+        predicted = network.predict_lattices(*padded[::2], *padded[1::2])
+        for stride, features in zip(STRIDES, predicted, strict=True):
+            number = _closest(config.lattices, stride * factor)
+            lattice = field.lattices[number]
+            nodes = lattice.shape[2:]
+            positions = identity(nodes).to(fixed) * voxel_ratio(nodes, level, like=fixed) / stride
+            gain = field.settings["gain"] * config.lattices[number]
+            lattice += sample(features, positions, padding="border") / gain
+        first, second = field.net
+        first.weight.copy_(network.features_to_sines.repeat(1, len(field.lattices)))
+        second.weight.copy_(network.sines_to_velocity * SCALE / (config.scale * config.spacing))
+    left = tuple(lv for lv in config.levels if lv.factor < 0.75 * factor)
+    return field, replace(config, levels=left or config.levels[-1:])
+
+
+def _closest(spacings, spacing: float) -> int:
+    """The number of the spacing with the smallest ratio to another."""
+    return min(range(len(spacings)), key=lambda i: abs(math.log(spacings[i] / spacing)))
+
+
+def start_siren(path: str | os.PathLike, config: Config, fixed: Tensor) -> SirenField:
+    """A SIREN over the box of the fixed image, with the initial weights of a file.
+
+    Raises ValueError for a file that is damaged, or of a SIREN of other settings.
+    """
+    path = existing_file(path, "weights")
+    try:
+        with safe_open(path, "pt") as file:
+            described = json.loads((file.metadata() or {}).get("start", "{}"))
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"weights: {path} cannot be read; it is damaged") from error
+    if described.get("format") != FORMAT:
+        raise ValueError(f"weights: {path} holds no start of a SIREN written by nevf_lite")
+    wanted = described["settings"]
+    got = {name: getattr(config, name) for name in wanted}
+    if got != wanted:
+        raise ValueError(f"start: the predicted one is for a SIREN of {wanted}, got {got}")
+    field = make_field(fixed.shape[2:], config).to(fixed)
+    field.load_state_dict(state)
+    with torch.no_grad():  # velocities in voxels of this grid
+        for parameter in field.net[-1].parameters():
+            parameter *= described["spacing"] / config.spacing
+    return field
+
+
+def save_siren(
+    field: SirenField, path: str | os.PathLike, spacing: float, record: dict | None = None
+) -> None:
+    """Write the weights of a SIREN for `start_siren`, as 16-bit floats.
+
+    spacing: mm of the voxels of its velocities. record: how it was trained, for JSON.
+    """
+    settings = {name: field.settings[name] for name in ("width", "depth", "omega", "scale")}
+    metadata = {"format": FORMAT, "settings": settings, "spacing": spacing, "record": record or {}}
+    tensors = {name: value.half().contiguous() for name, value in field.state_dict().items()}
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(tensors, {"start": json.dumps(metadata, sort_keys=True)}))
