@@ -1,9 +1,10 @@
-"""A network that predicts the coarse lattices of a `FeatureField`, with the field's head."""
+"""A network that predicts the features of a `FeatureField`, with the field's head."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from nevf_lite.config import PRESETS
 from nevf_lite.fields import FEATURES_PER_NODE
-from nevf_lite.grid import identity
+from nevf_lite.grid import downsample_masked, identity
 from nevf_lite.integrate import scaling_and_squaring
 from nevf_lite.losses import LocalNCC, penalties
 from nevf_lite.networks.base import (
@@ -24,8 +25,8 @@ from nevf_lite.networks.base import (
 )
 from nevf_lite.warp import sample, warp, warp_masked
 
-#: Voxels of the images between two nodes of the predicted lattices, coarse to fine.
-STRIDES = (4, 2)
+#: Voxels between two nodes of the predicted lattice.
+STRIDE = 2
 #: mm (at 1 mm: voxels) of velocity per unit of the head's output, and the determinant below which
 #: the Jacobian penalty begins: those of the preset "default".
 SCALE, MARGIN = PRESETS["default"].scale, PRESETS["default"].margin
@@ -33,26 +34,26 @@ SQUARINGS = PRESETS["default"].squarings
 
 
 class LatticeNet(Network):
-    """Predicts features on two lattices, every four and every two voxels of its images.
+    """Predicts the features of a `FeatureField`, times their gain, at every second voxel.
 
-    The features are those of a `FeatureField` times their gain. One head, a sine layer and a linear
-    one without biases, turns the sum of all lattices' features at a point into its velocity. It is
-    learned along, and every lattice of the field gets a copy of it.
+    One head, a sine layer and a linear one without biases, turns the features at a point into its
+    velocity. It is learned along, and every lattice of the field gets a copy of it.
 
     channels: of the U-Net at 1/2, 1/4 and 1/8 of the images' resolution. passes: times that the
-    U-Net is applied; each adds to the features. It sees the fixed image, the moving one as warped
-    so far, the displacement so far, and the direction in which that lowers the loss. So it is a
+    U-Net is applied on each resolution, coarse to fine; the last is that of the frame, each other
+    half of the next. A pass sees the fixed image, the moving one as warped so far, the displacement
+    so far, and the direction in which that lowers the loss, and adds to the features. So it is a
     descent whose steps are learned, and it need not learn what a brain looks like. width: sine
-    units of the head. ndim: 2 or 3. frame: by default RAS at 4 mm. objective: weights of its loss,
+    units of the head. ndim: 2 or 3. frame: by default RAS at 2 mm. objective: weights of its loss,
     by default those of the preset "default".
     """
 
-    stride = 8
+    stride = 1
 
     def __init__(
         self,
         channels: Sequence[int] = (24, 48, 48),
-        passes: int = 3,
+        passes: Sequence[int] = (3, 2),
         width: int = 32,
         ndim: int = 3,
         frame: NetworkFrame | None = None,
@@ -61,9 +62,9 @@ class LatticeNet(Network):
         check_channels(channels=channels, passes=passes, width=width)
         if len(channels) != 3:
             raise ValueError(f"channels: wanted 3 numbers of channels, got {channels!r}")
-        settings = {"channels": list(channels), "passes": passes, "width": width, "ndim": ndim}
+        settings = dict(channels=list(channels), passes=list(passes), width=width, ndim=ndim)
         objective = objective or Objective(window=7, smooth=0.5, jacobian=100.0)
-        super().__init__(settings, frame or NetworkFrame(spacing=4.0), objective)
+        super().__init__(settings, frame or NetworkFrame(spacing=2.0), objective)
         a, b, c = channels
         features, inputs = FEATURES_PER_NODE, 2 + 2 * ndim
 
@@ -85,71 +86,85 @@ class LatticeNet(Network):
         self.sines_to_velocity = nn.Parameter(torch.empty(ndim, width).uniform_(-second, second))
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """See `Network.forward`. Raises ValueError unless the sides are multiples of 8."""
-        lattices = self.predict_lattices(fixed, moving)
-        return self.displacement(lattices, fixed.shape[2:])
+        """See `Network.forward`."""
+        features = self.predict_features(fixed, moving)
+        return self._displacement(features, fixed.shape[2:], self.frame.spacing)
 
-    def predict_lattices(
+    def predict_features(
         self,
         fixed: Tensor,
         moving: Tensor,
         fixed_mask: Tensor | None = None,
         moving_mask: Tensor | None = None,
-    ) -> list[Tensor]:
-        """The features of both lattices, coarse to fine: (N, 4, *shape / stride), without unit.
+    ) -> Tensor:
+        """The features at voxels 0, 2, 4, ...: (N, 4, *shape / 2, rounded up), without unit.
 
-        Node i of a lattice lies at voxel i * stride. fixed, moving: as for `forward`. fixed_mask,
-        moving_mask: (N, 1, *shape), 1 where the image counts.
+        fixed, moving: as for `forward`. fixed_mask, moving_mask: (N, 1, *shape), 1 where the image
+        counts.
         """
-        *_, lattices = self._passes(fixed, moving, fixed_mask, moving_mask)
-        return lattices
-
-    def displacement(self, lattices: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
-        """The flow of the velocity that lattices describe: (N, ndim, *shape), voxels."""
-        coarse, fine = lattices
-        features = fine + _at_every(coarse, STRIDES[1] / STRIDES[0], fine.shape[2:])
-        sines = torch.einsum("wf,nf...->nw...", self.features_to_sines, features).sin()
-        velocity = torch.einsum("dw,nw...->nd...", self.sines_to_velocity, sines)
-        velocity = SCALE / self.frame.spacing * _at_every(velocity, 1 / STRIDES[1], shape)
-        return scaling_and_squaring(velocity, SQUARINGS)
+        *_, (_, features) = self._passes(fixed, moving, fixed_mask, moving_mask)
+        return features
 
     def loss(self, fixed: Tensor, moving: Tensor) -> Loss:
         """The loss of a registration, mean over the passes; its terms are of the last one.
 
-        The pair is registered in both directions: two at once take no longer than one.
+        The pair is registered in both directions.
         """
         weights, totals = self.objective, []
-        fixed, moving = torch.cat([fixed, moving]), torch.cat([moving, fixed])
-        similarity = LocalNCC(fixed, weights.window)
-        for lattices in self._passes(fixed, moving):
-            displacement = self.displacement(lattices, fixed.shape[2:])
-            dissimilarity = similarity(warp(moving, displacement))
+        both = torch.cat([fixed, moving]), torch.cat([moving, fixed])
+        for scale, features in self._passes(*both):
+            displacement = self._displacement(features, scale.moving.shape[2:], scale.spacing)
+            dissimilarity = scale.similarity(warp(scale.moving, displacement))
             jacobian, smooth, _ = penalties(displacement, MARGIN)
             terms = {"dissimilarity": dissimilarity, "jacobian": jacobian, "smoothness": smooth}
             totals.append(dissimilarity + weights.jacobian * jacobian + weights.smooth * smooth)
-        return Loss(sum(totals) / len(totals), terms, displacement[: len(fixed) // 2])
+        return Loss(sum(totals) / len(totals), terms, displacement[: len(fixed)])
 
-    def _passes(self, fixed, moving, fixed_mask=None, moving_mask=None):
-        """The lattices after each pass."""
+    def _passes(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        fixed_mask: Tensor | None = None,
+        moving_mask: Tensor | None = None,
+    ) -> Iterator[tuple[_Scale, Tensor]]:
+        """The features after each pass, with the images that it saw."""
         self.check(fixed, moving)
-        similarity = LocalNCC(fixed, self.objective.window, fixed_mask)
-        shape = fixed.shape[2:]
-        lattices = [
-            fixed.new_zeros(len(fixed), FEATURES_PER_NODE, *(n // stride for n in shape))
-            for stride in STRIDES
-        ]
-        displacement = fixed.new_zeros(len(fixed), self.ndim, *shape)
-        for number in range(self.settings["passes"]):
+        images, pyramid = [(fixed, fixed_mask), (moving, moving_mask)], []
+        for number in range(len(self.settings["passes"])):
             if number:
+                images = [_halved(*image) for image in images]
+            (fixed, fixed_mask), moving_and_mask = images
+            similarity = LocalNCC(fixed, self.objective.window, fixed_mask)
+            spacing = self.frame.spacing * 2**number
+            pyramid.insert(0, _Scale(spacing, fixed, *moving_and_mask, similarity))
+        features = None
+        for scale, passes in zip(pyramid, self.settings["passes"], strict=True):
+            shape = scale.fixed.shape[2:]
+            nodes = _halved_shape(shape)
+            if features is None:
+                features = fixed.new_zeros(len(fixed), FEATURES_PER_NODE, *nodes)
+            else:  # the voxels of the coarser images are the nodes now
+                features = _at_every(features, 1 / STRIDE, nodes)
+            for _ in range(passes):
                 with torch.no_grad():
-                    displacement = self.displacement(lattices, shape)
-            warped, force = _force(similarity, moving, moving_mask, displacement)
-            updates = self._unet(torch.cat([fixed, warped, displacement, force], dim=1))
-            lattices = [old + new for old, new in zip(lattices, updates, strict=True)]
-            yield lattices
+                    displacement = self._displacement(features, shape, scale.spacing)
+                # the same step in voxels on each resolution
+                step = scale.spacing / pyramid[0].spacing
+                features = features + step * self._unet(scale.look(displacement))
+                yield scale, features
 
-    def _unet(self, x: Tensor) -> list[Tensor]:
+    def _displacement(self, features: Tensor, shape: Sequence[int], spacing: float) -> Tensor:
+        """The flow of the velocity that features describe: (N, ndim, *shape), voxels."""
+        sines = torch.einsum("wf,nf...->nw...", self.features_to_sines, features).sin()
+        velocity = torch.einsum("dw,nw...->nd...", self.sines_to_velocity, sines)
+        velocity = SCALE / spacing * _at_every(velocity, 1 / STRIDE, shape)
+        return scaling_and_squaring(velocity, SQUARINGS)
+
+    def _unet(self, x: Tensor) -> Tensor:
+        """(N, inputs, *shape) to features at every second voxel."""
+        nodes = _halved_shape(x.shape[2:])
         levels = []
+        x = F.pad(x, [p for n in reversed(x.shape[2:]) for p in (0, -n % 8)])
         for down, same in self.encoder:  # (N, a, S/2), (N, b, S/4), (N, c, S/8)
             x = _leaky(same(_leaky(down(x))))
             levels.append(x)
@@ -158,21 +173,44 @@ class LatticeNet(Network):
             x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = _leaky(layer(torch.cat([x, skip], dim=1)))  # (N, b, S/4), (N, a, S/2)
             outputs.append(output(x))
-        return outputs
+        coarse, fine = outputs
+        inside = (..., *(slice(n) for n in nodes))
+        return fine[inside] + _at_every(coarse, 1 / 2, nodes)
 
 
-def _force(
-    similarity: LocalNCC, moving: Tensor, mask: Tensor | None, displacement: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The warped moving image, and the direction of steepest descent of the dissimilarity.
+@dataclass
+class _Scale:
+    """Both images on one resolution. spacing: mm."""
 
-    The latter is (N, ndim, *shape), scaled to a mean square of 1.
-    """
-    with torch.enable_grad():
-        position = displacement.detach().requires_grad_()
-        warped, weight = warp_masked(moving, mask, position)
-        (gradient,) = torch.autograd.grad(similarity(warped, weight), position)
-    return warped.detach(), -gradient / gradient.square().mean().sqrt().clamp_min(1e-12)
+    spacing: float
+    fixed: Tensor
+    moving: Tensor
+    moving_mask: Tensor | None
+    similarity: LocalNCC
+
+    def look(self, displacement: Tensor) -> Tensor:
+        """What a pass sees: (N, 2 + 2 ndim, *shape).
+
+        The direction of steepest descent is scaled to a mean square of 1.
+        """
+        with torch.enable_grad():
+            position = displacement.detach().requires_grad_()
+            warped, weight = warp_masked(self.moving, self.moving_mask, position)
+            (gradient,) = torch.autograd.grad(self.similarity(warped, weight), position)
+        force = -gradient / gradient.square().mean().sqrt().clamp_min(1e-12)
+        return torch.cat([self.fixed, warped.detach(), displacement, force], dim=1)
+
+
+def _halved_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The number of voxels 0, 2, 4, ... along each axis."""
+    return tuple((n + 1) // 2 for n in shape)
+
+
+def _halved(image: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """An image and its mask, blurred, at voxels 0, 2, 4, ..."""
+    shape = image.shape[2:]
+    odd = (..., *(slice(n - 1 + n % 2) for n in shape))
+    return downsample_masked(image[odd], None if mask is None else mask[odd], _halved_shape(shape))
 
 
 def _at_every(lattice: Tensor, step: float, shape: Sequence[int]) -> Tensor:

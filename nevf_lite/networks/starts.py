@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from nevf_lite.config import Config, Level
+from nevf_lite.config import Config
 from nevf_lite.fields import FeatureField, SirenField, VelocityField
-from nevf_lite.grid import downsample_masked, identity, voxel_ratio
-from nevf_lite.networks.lattice_net import SCALE, STRIDES, LatticeNet
+from nevf_lite.grid import downsample_masked
+from nevf_lite.networks.lattice_net import SCALE, STRIDE, LatticeNet
 from nevf_lite.networks.weights import load_network
 from nevf_lite.optimise import make_field
 from nevf_lite.scans.files import atomic, existing_file
-from nevf_lite.warp import sample
 
 #: Initial weights of the preset "siren".
 SIREN_WEIGHTS = Path(__file__).parent / "weights" / "siren_start.safetensors"
@@ -73,42 +70,33 @@ def start_features(
 ) -> tuple[FeatureField, Config]:
     """`predicted_start` for a field of features, with any network.
 
-    The prediction is made on images of the network's spacing. It is sampled at the nodes of the
-    field's lattices that are closest in spacing; finer ones stay at zero. Levels of that spacing
-    and coarser are left out of the config, but for the last.
+    The features are predicted on images whose every second voxel is a node of one of the field's
+    lattices, that of the network's spacing. The other lattices start as ever. Coarser levels of the
+    config are left out.
     """
     factor = network.frame.spacing / config.spacing
-    if factor < 1 or config.width != network.settings["width"]:
+    wanted = STRIDE * factor
+    number = min(range(len(config.lattices)), key=lambda i: abs(config.lattices[i] - wanted))
+    if config.width != network.settings["width"] or abs(config.lattices[number] - wanted) > 0.5:
         raise ValueError(
-            f"start: wanted features of width {network.settings['width']} on a grid of at most "
-            f"{network.frame.spacing:g} mm, got width {config.width} at {config.spacing:g} mm"
+            f"start: the predicted one has features of width {network.settings['width']}, every "
+            f"{STRIDE * network.frame.spacing:g} mm, got width {config.width} and lattices of "
+            f"{', '.join(f'{n * config.spacing:g}' for n in config.lattices)} mm"
         )
-    level = Level(factor).grid_shape(fixed.shape[2:])
+    field = make_field(fixed.shape[2:], config).to(fixed)
+    lattice = field.lattices[number]
+    shape = [STRIDE * (nodes - 1) + 1 for nodes in lattice.shape[2:]]
     images = []
     for image, mask in ((fixed, fixed_mask), (moving, moving_mask)):
-        images += downsample_masked(image, mask, level)
-    padding = [p for n in reversed(level) for p in (0, -n % network.stride)]
-    padded = [None if image is None else F.pad(image, padding) for image in images]
-    field = make_field(fixed.shape[2:], config).to(fixed)
+        images += downsample_masked(image, mask, shape)
     with torch.no_grad():
-        predicted = network.predict_lattices(*padded[::2], *padded[1::2])
-        for stride, features in zip(STRIDES, predicted, strict=True):
-            number = _closest(config.lattices, stride * factor)
-            lattice = field.lattices[number]
-            nodes = lattice.shape[2:]
-            positions = identity(nodes).to(fixed) * voxel_ratio(nodes, level, like=fixed) / stride
-            gain = field.settings["gain"] * config.lattices[number]
-            lattice += sample(features, positions, padding="border") / gain
+        features = network.predict_features(*images[::2], *images[1::2])
+        lattice.copy_(features / (field.settings["gain"] * config.lattices[number]))
         first, second = field.net
         first.weight.copy_(network.features_to_sines.repeat(1, len(field.lattices)))
         second.weight.copy_(network.sines_to_velocity * SCALE / (config.scale * config.spacing))
-    left = tuple(lv for lv in config.levels if lv.factor < 0.75 * factor)
+    left = tuple(level for level in config.levels if level.factor < 1.5 * factor)
     return field, replace(config, levels=left or config.levels[-1:])
-
-
-def _closest(spacings, spacing: float) -> int:
-    """The number of the spacing with the smallest ratio to another."""
-    return min(range(len(spacings)), key=lambda i: abs(math.log(spacings[i] / spacing)))
 
 
 def start_siren(path: str | os.PathLike, config: Config, fixed: Tensor) -> SirenField:
