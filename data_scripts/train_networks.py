@@ -1,11 +1,13 @@
-"""Train the small VoxelMorph and SYMNet that come with the package, on the `train` split.
+"""Train the small networks and the start of the SIREN that come with the package.
 
     python data_scripts/train_networks.py voxelmorph             # train; run again to resume
     python data_scripts/train_networks.py voxelmorph --export    # score, write weights and record
 
-Training uses the images of the OASIS set (NEVF_DATA) at 2 mm, in the MNI box, without labels. The
-labels of four pairs of the same split are used for the final scores. On one core a step takes about
-1 s (VoxelMorph) and 2 s (SYMNet). The checkpoint is written every 50 steps.
+VoxelMorph and SYMNet are trained on images of the OASIS set (NEVF_DATA) at 2 mm, in the MNI box,
+without labels. The labels of four pairs of the same split are used for the final scores. "lattices"
+and "siren" are trained on Mindboggle too, at 4 and 2 mm, without the four names of VALIDATION. Only
+people of the `train` split are used. On one core a step takes about 1 s (VoxelMorph, lattices) and
+2 s (SYMNet, SIREN). Checkpoints are written every 50 steps, of the SIREN every 10.
 """
 
 from __future__ import annotations
@@ -15,18 +17,23 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import torch
 from tqdm import tqdm
 
+from nevf_lite.config import PRESETS, Level
 from nevf_lite.data import TRAIN, load_pair
 from nevf_lite.data.catalogue import cache_folder
 from nevf_lite.descent import NonFiniteLoss
 from nevf_lite.networks.base import Network, NetworkFrame, Objective
 from nevf_lite.networks.lattice import lattice_over, onto_lattice
+from nevf_lite.networks.lattice_net import LatticeNet
+from nevf_lite.networks.meta_learning import Reptile, learn_start
 from nevf_lite.networks.prediction import predict
+from nevf_lite.networks.starts import SIREN_WEIGHTS, save_siren
 from nevf_lite.networks.symnet_net import SYMNet
 from nevf_lite.networks.training import Training, train
 from nevf_lite.networks.voxelmorph_net import VoxelMorph
@@ -42,7 +49,16 @@ FRAME = NetworkFrame(orientation="RAS", spacing=2.0)
 #: learning rate of 1e-4 stays near the identity. The rate of RUNS is ten times as high and falls
 #: to a tenth along a cosine.
 PAPER = {"lr": 1e-4, "smooth": 4.0, "jacobian": 100.0, "magnitude": 0.001}
-RUNS = {"voxelmorph": Training(steps=800, lr=1e-3), "symnet": Training(steps=900, lr=1e-3)}
+RUNS = {
+    "voxelmorph": Training(steps=800, lr=1e-3),
+    "symnet": Training(steps=900, lr=1e-3),
+    "lattices": Training(steps=1400, lr=1e-3),
+    "siren": Reptile(steps=100),
+}
+#: People of the `train` split whom "lattices" and "siren" have not seen.
+VALIDATION = ("trt07", "trt08", "1006", "1007")
+#: What the SIREN should be good after: 20 iterations at 4 mm.
+FEW = replace(PRESETS["siren"], levels=(Level(2, 20),), patience=20)
 #: Fixed and moving subjects for the scores of the trained networks; all are in the training set.
 PAIRS = (("1001", "1000"), ("1004", "1003"), ("1101", "1007"), ("1113", "1110"))
 MAX_BYTES = 1_000_000  # of a weights file in the package
@@ -55,28 +71,31 @@ def new_network(name: str) -> Network:
         # 4.0 (section 3.3).
         loss = Objective(window=9, smooth=1.0)
         return VoxelMorph((8, 16, 16, 16), (16, 16, 16, 16, 16, 8, 8), frame=FRAME, objective=loss)
+    if name == "lattices":
+        return LatticeNet(passes=(3,), frame=NetworkFrame(spacing=4.0))
     return SYMNet(4, reach=50.0, frame=FRAME)
 
 
-def training_images(network: Network) -> dict[str, torch.Tensor]:
-    """The 13 images of the OASIS `train` split on the network's lattice, by subject."""
+def training_images(
+    frame: NetworkFrame, stride: int, datasets: Sequence[str], without: Sequence[str] = ()
+) -> dict[str, torch.Tensor]:
+    """The images of the `train` split of some data sets on a network's lattice, by subject."""
     images = {}
-    subjects = TRAIN["oasis"]
-    for fixed, moving in zip(subjects, (*subjects[1:], subjects[0]), strict=True):
-        images[fixed] = on_lattice(network, load_pair("oasis", fixed, moving).fixed)
+    for dataset in datasets:
+        subjects = [subject for subject in TRAIN[dataset] if subject not in without]
+        for fixed, moving in zip(subjects, (*subjects[1:], subjects[0]), strict=True):
+            image = load_pair(dataset, fixed, moving).fixed
+            images[fixed] = onto_lattice(image, lattice_over(Grid.of(image), frame, stride))
     return images
-
-
-def on_lattice(network: Network, image: nib.Nifti1Image) -> torch.Tensor:
-    """An image on the network's lattice, (1, 1, *shape), as `networks.predict` samples it."""
-    return onto_lattice(image, lattice_over(Grid.of(image), network.frame, network.stride))
 
 
 def run(name: str, training: Training, checkpoint: Path) -> tuple[Network, dict]:
     """Train a network, from its checkpoint if there is one; returns the network and its record."""
     torch.manual_seed(training.seed)
     network = new_network(name).to(memory_format=torch.channels_last_3d)  # 1.5 times as fast
-    images = training_images(network)
+    both = name == "lattices"
+    datasets, without = (tuple(TRAIN), VALIDATION) if both else (("oasis",), ())
+    images = training_images(network.frame, network.stride, datasets, without)
     print(f"{name}: {len(images)} subjects, {training}", flush=True)
     with tqdm(total=training.steps, mininterval=60, unit="step") as bar:
 
@@ -89,17 +108,36 @@ def run(name: str, training: Training, checkpoint: Path) -> tuple[Network, dict]
         return network, train(network, images, training, checkpoint, callback=show)
 
 
+def learn_siren(reptile: Reptile, checkpoint: Path) -> None:
+    """Learn the start of the SIREN, and write its weights and its record into the package."""
+    images = training_images(FRAME, 16, tuple(TRAIN), VALIDATION)
+    with tqdm(total=reptile.steps, mininterval=60, unit="step") as bar:
+        field, record = learn_start(
+            FEW, images, reptile, checkpoint, callback=lambda record: bar.update()
+        )
+    save_siren(field, SIREN_WEIGHTS, FRAME.spacing, {**record, "commit": _commit()})
+    write_record(SIREN_WEIGHTS, {**record, "commit": _commit()})
+
+
+def write_record(path: Path, record: dict) -> None:
+    """Write a training record beside the weights."""
+    with atomic(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
 def export(name: str, network: Network, record: dict) -> None:
     """Score a network on PAIRS and write its weights and its record into the package."""
     path = SMALL[name]
+    if name == "lattices":  # a pass is the same in voxels at 4 and at 2 mm
+        coarse, network = network, LatticeNet(passes=(3, 1), frame=FRAME)
+        network.load_state_dict(coarse.state_dict())
     save_network(network, path, record, half=True)
     record = {**record, "paper": PAPER, "commit": _commit()}
     record["scores"] = score(load_network(name, path))
     save_network(network, path, record, half=True)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes, wanted at most {MAX_BYTES}")
-    with atomic(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_record(path, record)
     for row in record["scores"]["pairs"]:
         print(row)
     print(record["scores"]["mean"], path, path.stat().st_size, "bytes")
@@ -146,7 +184,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("network", choices=sorted(RUNS))
     parser.add_argument("--steps", type=int, help="one pair each; the rate decays over them")
-    parser.add_argument("--lr", type=float, help="Adam's learning rate")
+    parser.add_argument(
+        "--lr", type=float, help="Adam's learning rate, of the SIREN the share of Reptile"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=cache_folder() / "training")
@@ -156,12 +196,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     default = RUNS[options.network]
-    training = Training(
-        steps=options.steps or default.steps, lr=options.lr or default.lr, seed=options.seed
-    )
+    changes = {"steps": options.steps or default.steps, "seed": options.seed}
+    if options.lr:
+        changes["rate" if options.network == "siren" else "lr"] = options.lr
+    training = replace(default, **changes)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
         checkpoint = options.folder / f"{options.network}.pt"
+        if options.network == "siren":
+            return learn_siren(training, checkpoint)
         network, record = run(options.network, training, checkpoint)
         if options.export:
             export(options.network, network, record)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 InitMode = StrEnum("InitMode", ["compose", "warm"])
 #: What predicts a start: a deformation, by the published networks at 1 mm or by the one in the
-#: package at 2 mm; "predicted", the field itself.
+#: package at 2 mm; "predicted", the weights of the field itself.
 Network = StrEnum("Network", ["symnet", "voxelmorph", "small", "predicted"])
 
 

@@ -83,7 +83,7 @@ def register(
         _initial_option(
             "--init-from",
             None,
-            "Start from this network's deformation, or the predicted field.",
+            "Start from this network's deformation; predicted: from learned weights of the SIREN.",
             "none",
         ),
     ] = None,

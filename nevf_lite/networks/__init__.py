@@ -4,8 +4,8 @@
 `predict` registers with any network, and `refine` is test-time refinement. `VoxelMorph` and
 `SYMNet` are the architectures. `load_network` reads the published weights and those of this
 package. `train` is the loop that trained the latter. `predicted_start` is a start of `register`:
-`LatticeNet` predicts the lattices of a field of features, `learn_start` has learned the initial
-weights of a SIREN.
+the weights of a SIREN that `learn_start` has learned. `LatticeNet` predicts the features of a
+field, which `start_features` begins with.
 """
 
 from nevf_lite.networks.base import Loss, Network, NetworkFrame, Objective
@@ -14,7 +14,7 @@ from nevf_lite.networks.lattice_net import LatticeNet
 from nevf_lite.networks.meta_learning import Reptile, learn_start
 from nevf_lite.networks.prediction import predict, symnet, voxelmorph
 from nevf_lite.networks.refinement import refine
-from nevf_lite.networks.starts import predicted_start
+from nevf_lite.networks.starts import predicted_start, start_features
 from nevf_lite.networks.symnet_net import SYMNet
 from nevf_lite.networks.training import Training, train
 from nevf_lite.networks.voxelmorph_net import VoxelMorph
@@ -38,6 +38,7 @@ __all__ = [
     "predicted_start",
     "refine",
     "save_network",
+    "start_features",
     "symnet",
     "train",
     "voxelmorph",

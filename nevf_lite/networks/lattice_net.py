@@ -53,7 +53,7 @@ class LatticeNet(Network):
     def __init__(
         self,
         channels: Sequence[int] = (24, 48, 48),
-        passes: Sequence[int] = (3, 2),
+        passes: Sequence[int] = (3, 1),
         width: int = 32,
         ndim: int = 3,
         frame: NetworkFrame | None = None,

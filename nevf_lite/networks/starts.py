@@ -1,14 +1,13 @@
-"""Predicted starts: the field that a registration begins with, learned from other pairs.
+"""Learned starts: the field that a registration begins with, learned from other pairs.
 
 The last sentence of the paper's section 4 is to "train a network that can predict the initialized
-weight of neural representation". For a `FeatureField` a network looks at the two images and
-predicts its coarse lattices. A SIREN, whose weights each belong to the whole brain, gets weights
-from which any pair is soon fitted. Nothing is composed: from the start on the images alone decide.
+weight of neural representation". A SIREN, whose weights each belong to the whole brain, gets
+weights from which any pair is soon fitted. For a `FeatureField` a network looks at the two images
+and predicts its features. Nothing is composed: from the start on the images alone decide.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from dataclasses import replace
@@ -23,7 +22,6 @@ from nevf_lite.config import Config
 from nevf_lite.fields import FeatureField, SirenField, VelocityField
 from nevf_lite.grid import downsample_masked
 from nevf_lite.networks.lattice_net import SCALE, STRIDE, LatticeNet
-from nevf_lite.networks.weights import load_network
 from nevf_lite.optimise import make_field
 from nevf_lite.scans.files import atomic, existing_file
 
@@ -39,25 +37,22 @@ def predicted_start(
     fixed_mask: Tensor | None = None,
     moving_mask: Tensor | None = None,
 ) -> tuple[VelocityField, Config]:
-    """The `start` of `register` with the weights of this package.
+    """The `start` of `register` with the SIREN's weights that come with this package.
 
     config: with the spacing in mm. fixed, moving: (1, 1, *shape) in [0, 1] on the finest grid, its
-    axes closest to RAS. Returns the field, and the config without the levels that the prediction
-    replaces. Raises ValueError for images, or for a field, that the weights are not for.
+    axes closest to RAS. Returns the field and the config as it is: half of its iterations reach the
+    overlap that all of them reach from random weights (`book/results/starts_train.csv`). Raises
+    ValueError for images that the weights are not for, and for another field: what `start_features`
+    predicts costs overlap, so it is there to experiment with.
     """
     if fixed.ndim != 5:
         raise ValueError(f"start: the predicted one is for volumes, got {fixed.ndim - 2}-D images")
-    if config.field == "features":
-        network = _lattice_net().to(fixed.device)
-        return start_features(network, config, fixed, moving, fixed_mask, moving_mask)
-    if config.field == "siren":
-        return start_siren(SIREN_WEIGHTS, config, fixed), config
-    raise ValueError(f"start: the predicted one is for features or a SIREN, got {config.field!r}")
-
-
-@functools.cache
-def _lattice_net() -> LatticeNet:
-    return load_network("lattices", "small")
+    if config.field != "siren":
+        raise ValueError(
+            f"start: only the preset 'siren' gains by a predicted one, got the field "
+            f"{config.field!r}; choose that preset, or leave it out"
+        )
+    return start_siren(SIREN_WEIGHTS, config, fixed), config
 
 
 def start_features(
@@ -68,11 +63,12 @@ def start_features(
     fixed_mask: Tensor | None = None,
     moving_mask: Tensor | None = None,
 ) -> tuple[FeatureField, Config]:
-    """`predicted_start` for a field of features, with any network.
+    """The `start` of a field of features that a network predicts.
 
-    The features are predicted on images whose every second voxel is a node of one of the field's
-    lattices, that of the network's spacing. The other lattices start as ever. Coarser levels of the
-    config are left out.
+    network: such as `load_network("lattices", "small")`. The features are predicted on images whose
+    every second voxel is a node of one of the field's lattices, that of the network's spacing. The
+    other lattices start as ever. Coarser levels of the config are left out. Raises ValueError for a
+    field without such a lattice, or of another width.
     """
     factor = network.frame.spacing / config.spacing
     wanted = STRIDE * factor

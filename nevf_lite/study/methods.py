@@ -205,7 +205,9 @@ def _check_nevf(
 ) -> None:
     from nevf_lite.registration.problem import INIT_MODES
 
-    _nevf_config(preset, **settings)
+    config = _nevf_config(preset, **settings)
+    if init == PREDICTED and config.field != "siren":
+        raise ValueError(f"init: {PREDICTED!r} is for the field 'siren', got {config.field!r}")
     if init_mode not in INIT_MODES or (init_mode == "warm" and init in (None, PREDICTED)):
         raise ValueError(f"init_mode: wanted one of {INIT_MODES}, with an init, got {init_mode!r}")
     if init not in (None, PREDICTED):

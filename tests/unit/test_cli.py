@@ -165,9 +165,14 @@ def test_a_network_is_a_place_to_start_from(tmp_path):
     composed = ["--init-from", "small", "--init-mode", "compose"]
     good(*words, "-o", tmp_path / "composed", *composed)
     assert len(Transform.load(tmp_path / "composed").components) == 2
+    siren = [*words[:3], "--preset", "siren", "--iterations", "0,1", "--init-from", "predicted"]
+    good(*siren, "-o", tmp_path / "predicted")
+    assert len(Transform.load(tmp_path / "predicted").components) == 1
     for more, wrong in (
         (["--init-from", "small", "--affine"], "leave --init-from out"),
         (["--init-from", "small", "--resume", tmp_path / "warm"], "leave --init-from out"),
+        (["--init-from", "predicted"], "only the preset 'siren' gains by a predicted one"),
+        (["--init-from", "predicted", "--init-mode", "warm"], "leave --init-mode out"),
         (["--init-mode", "warm"], "--init-mode was given without --init or --init-from"),
     ):
         refused = nevf(*words, "-o", tmp_path / "none", *more)

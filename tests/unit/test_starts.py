@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,21 @@ import torch
 from heads import CONFIG, pair, run
 from synthetic import blobs, motion
 
-from nevf_lite.config import Config, Level
-from nevf_lite.networks import LatticeNet, NetworkFrame, Reptile, Training, learn_start, train
-from nevf_lite.networks.starts import predicted_start, save_siren, start_features, start_siren
+from nevf_lite.config import PRESETS, Config, Level
+from nevf_lite.data import split
+from nevf_lite.fields import FeatureField, SirenField
+from nevf_lite.networks import (
+    LatticeNet,
+    NetworkFrame,
+    Reptile,
+    Training,
+    learn_start,
+    load_network,
+    predicted_start,
+    start_features,
+    train,
+)
+from nevf_lite.networks.starts import SIREN_WEIGHTS, save_siren, start_siren
 from nevf_lite.optimise import make_field
 from nevf_lite.warp import warp
 
@@ -73,7 +86,7 @@ def test_a_start_is_refused_for_another_field():
     with pytest.raises(ValueError, match="start: the predicted one is for volumes, got 2-D"):
         predicted_start(FEATURES, fixed, moving)
     volume = torch.rand(1, 1, 8, 8, 8)
-    with pytest.raises(ValueError, match="start: the predicted one is for features or a SIREN"):
+    with pytest.raises(ValueError, match="start: only the preset .siren. gains"):
         predicted_start(replace(FEATURES, field="voxel"), volume, volume)
     with pytest.raises(ValueError, match="features of width 8.*got width 9"):
         start_features(network(), replace(FEATURES, width=9), fixed, moving)
@@ -112,6 +125,22 @@ def test_meta_learning_goes_on_where_it_stopped(tmp_path):
         learn_start(FEATURES, people(), reptile)
     with pytest.raises(ValueError, match="images: trt09 are not in the `train` split"):
         learn_start(SIREN, {"trt09": 0, "trt01": 0}, reptile)
+
+
+def test_the_weights_of_the_package():
+    """Of people of the `train` split only; the network's size is that of a FeatureField's head."""
+    record = json.loads(SIREN_WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    predictor = load_network("lattices", "small")
+    for subjects in (record["subjects"], predictor.record["subjects"]):
+        assert all(split(subject) == "train" for subject in subjects)
+        assert not {"trt07", "trt08", "1006", "1007"} & {*subjects}  # kept for validation
+    volume = torch.rand(1, 1, 24, 24, 24)
+    config = replace(PRESETS["siren"], spacing=2.0)
+    field, unchanged = predicted_start(config, volume, volume)
+    assert unchanged == config and isinstance(field, SirenField)
+    config = replace(PRESETS["default"], spacing=1.0)
+    field, _ = start_features(predictor, config, volume, volume)
+    assert isinstance(field, FeatureField)
 
 
 def test_a_sirens_weights_are_read_back(tmp_path):
