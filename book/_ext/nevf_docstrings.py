@@ -25,7 +25,8 @@ viz.figures viz.slices viz.maps viz.charts viz.sketch viz.viewer.viewer viz.repo
 viz.live viz.style
 registration.register registration.result registration.folder registration.memory
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice
-networks.prediction networks.refinement networks.training
+networks.prediction networks.refinement networks.training networks.lattice_net
+networks.meta_learning networks.starts
 study.methods study.plan study.run study.batches study.rows study.report study.cluster
 study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
 study.baselines.demons study.baselines.greedy study.baselines.elastix
