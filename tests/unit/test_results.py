@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "book" / "results"
 STUDIES = sorted(path.stem for path in RESULTS.glob("*.yml"))
 #: Studies that show what a method is worth. Every other is where something was chosen or learned.
-SHOWN = {"tables", "ablations", "rerun"}
+SHOWN = {"tables", "ablations", "rerun", "starts"}
 RECORDS = sorted((ROOT / "nevf_lite" / "networks" / "weights").glob("*.json"))
 
 every_study = pytest.mark.parametrize("name", STUDIES)
