@@ -2,7 +2,7 @@
 
 The last sentence of the paper's section 4 is to "train a network that can predict the initialized
 weight of neural representation". A SIREN, whose weights each belong to the whole brain, gets
-weights from which any pair is soon fitted. For a `FeatureField` a network looks at the two images
+weights from which any pair is soon fitted at 4 mm. For a `FeatureField` a network looks at the two images
 and predicts its features. Nothing is composed: from the start on the images alone decide.
 """
 
@@ -40,16 +40,17 @@ def predicted_start(
     """The `start` of `register` with the SIREN's weights that come with this package.
 
     config: with the spacing in mm. fixed, moving: (1, 1, *shape) in [0, 1] on the finest grid, its
-    axes closest to RAS. Returns the field and the config as it is: half of its iterations reach the
-    overlap that all of them reach from random weights (`book/results/starts_train.csv`). Raises
-    ValueError for images that the weights are not for, and for another field: what `start_features`
-    predicts costs overlap, so it is there to experiment with.
+    axes closest to RAS. Returns the field and the config as it is. At 4 mm the field needs half
+    of the iterations that it needs from random weights; little of that is left after the level of
+    2 mm (`book/results/starts_train.csv`). Raises ValueError for images that the weights are not
+    for, and for another field: what `start_features` predicts costs overlap, so it is there to
+    experiment with.
     """
     if fixed.ndim != 5:
         raise ValueError(f"start: the predicted one is for volumes, got {fixed.ndim - 2}-D images")
     if config.field != "siren":
         raise ValueError(
-            f"start: only the preset 'siren' gains by a predicted one, got the field "
+            f"start: only the preset 'siren' has a predicted one, got the field "
             f"{config.field!r}; choose that preset, or leave it out"
         )
     return start_siren(SIREN_WEIGHTS, config, fixed), config

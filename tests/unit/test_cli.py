@@ -171,7 +171,7 @@ def test_a_network_is_a_place_to_start_from(tmp_path):
     for more, wrong in (
         (["--init-from", "small", "--affine"], "leave --init-from out"),
         (["--init-from", "small", "--resume", tmp_path / "warm"], "leave --init-from out"),
-        (["--init-from", "predicted"], "only the preset 'siren' gains by a predicted one"),
+        (["--init-from", "predicted"], "only the preset 'siren' has a predicted one"),
         (["--init-from", "predicted", "--init-mode", "warm"], "leave --init-mode out"),
         (["--init-mode", "warm"], "--init-mode was given without --init or --init-from"),
     ):

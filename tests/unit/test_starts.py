@@ -86,7 +86,7 @@ def test_a_start_is_refused_for_another_field():
     with pytest.raises(ValueError, match="start: the predicted one is for volumes, got 2-D"):
         predicted_start(FEATURES, fixed, moving)
     volume = torch.rand(1, 1, 8, 8, 8)
-    with pytest.raises(ValueError, match="start: only the preset .siren. gains"):
+    with pytest.raises(ValueError, match="start: only the preset .siren. has"):
         predicted_start(replace(FEATURES, field="voxel"), volume, volume)
     with pytest.raises(ValueError, match="features of width 8.*got width 9"):
         start_features(network(), replace(FEATURES, width=9), fixed, moving)
