@@ -29,12 +29,12 @@ PEERS = (
 )
 #: Settings that take most of an hour.
 LONG = (("tables", "SyN [80,60,40]"), ("tables", "NiftyReg [5,1000]"))
-#: Iterations of NeVF between two scores, for which the clock is stopped.
+#: Iterations of the field between two scores, for which the clock is stopped.
 TRAJECTORY = 10
 
 
 def methods(threads: int, long: bool = False) -> list[MethodSpec]:
-    """The other tools and NeVF's default; ValueError for a label that a study does not have."""
+    """The other tools and the preset `default`; ValueError for a label that no study has."""
     specs = []
     for study, label in (*PEERS, *(LONG if long else ())):
         by_label = {m.label: m for m in Study.from_yaml(RESULTS / f"{study}.yml").methods}
@@ -42,7 +42,7 @@ def methods(threads: int, long: bool = False) -> list[MethodSpec]:
             raise ValueError(f"{study}.yml: no method with the label {label!r}")
         specs.append(replace(by_label[label], threads=threads))
     # 1 mm is what the preset chooses for a head
-    specs.insert(1, MethodSpec("nevf", "NeVF", 1, threads, 0, TRAJECTORY))
+    specs.insert(1, MethodSpec("nevf", "features, default", 1, threads, 0, TRAJECTORY))
     return specs
 
 

@@ -3,10 +3,10 @@
     from nevf_lite import register
     result = register("fixed.nii.gz", "moving.nii.gz")
 
-The method is eight files, in this order: `grid`, `warp`, `fields`, `integrate`, `losses`, `config`,
-`descent`, `optimise`. They work in voxels and need torch alone; `kernels` has fast versions of some
-of their operations. Everything else is in rooms whose names say what they do: `scans`,
-`transforms`, `scores`, `data`, `viz`, `registration`, `networks`, `study`, `cli`.
+The method is nine files, in this order: `grid`, `warp`, `fields`, `integrate`, `losses`, `config`,
+`continuous`, `descent`, `optimise`. They work in voxels and need torch alone; `kernels` has fast
+versions of some of their operations. Everything else is in rooms whose names say what they do:
+`scans`, `transforms`, `scores`, `data`, `viz`, `registration`, `networks`, `study`, `cli`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 #: of its names.
 _EXPORTS = {
     "config": ("PRESETS", "Config", "Level", "preset"),
+    "continuous": ("TimeSirenField", "follow"),
     "data": ("load_pair",),
     "fields": ("FeatureField", "SirenField", "VelocityField", "VoxelField"),
     "integrate": ("compose", "integrate_ode", "jacobian_determinant", "scaling_and_squaring"),

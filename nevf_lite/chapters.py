@@ -100,15 +100,18 @@ def results(name: str) -> pd.DataFrame:
 
     name: of a file in `book/results/`, without its ending. It is read from the checkout that
     contains this package. Without a checkout, as in Colab, it is read from the repository's URL.
+    Rows have the labels of `study.names.true_labels`.
     """
     import pandas as pd
 
-    file = Path(__file__).parents[1] / "book" / "results" / f"{name}.csv"
-    if file.is_file():
-        return pd.read_csv(file, dtype={"fixed": str, "moving": str})
-    urls = dict(entry.split(", ") for entry in metadata("nevf-lite").get_all("Project-URL"))
-    raw = f"{urls['Repository']}/raw/main/book/results/{name}.csv"
-    return pd.read_csv(raw, dtype={"fixed": str, "moving": str})
+    from nevf_lite.study.names import true_labels
+
+    source = Path(__file__).parents[1] / "book" / "results" / f"{name}.csv"
+    if not source.is_file():
+        urls = dict(entry.split(", ") for entry in metadata("nevf-lite").get_all("Project-URL"))
+        source = f"{urls['Repository']}/raw/main/book/results/{name}.csv"
+    table = pd.read_csv(source, dtype={"fixed": str, "moving": str})
+    return true_labels(table) if "config_hash" in table else table
 
 
 def _crop(pair: Pair, margin_mm: float) -> Pair:

@@ -52,13 +52,16 @@ class Config:
 
     levels: from coarse to fine. spacing: mm of the finest grid, used by `register`; "auto" is 1 mm
     for a head (finer for smaller boxes, the image's own in 2-D), None the fixed image's own.
-    field: "siren", "features" or "voxel". width: units of a sine layer of the SIREN, or of the
-    network behind the features. depth, omega: of the SIREN. lattices: spacings of the features, in
-    voxels of the finest grid. scale: voxels of the finest grid per unit of the network's output;
-    scale and learning rate are one knob.
+    field: "siren", "features", "voxel", or "time-siren", which changes with time. width: units of a
+    sine layer of the SIREN, or of the network behind the features. depth, omega: of the SIREN.
+    lattices: spacings of the features, in voxels of the finest grid. scale: voxels of the finest
+    grid per unit of the network's output; scale and learning rate are one knob.
     integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5". squarings: squarings, or steps
-    of the solver ("dopri5" chooses its own). order:
-    "upsample-integrate" as in the paper, or "integrate-upsample".
+    of the solver ("dopri5" chooses its own). order: "upsample-integrate" as in the paper,
+    "integrate-upsample", or "continuous", which evaluates the field where the points are, with a
+    solver; L is then the distance of the points. adjoint: its gradient by the adjoint method.
+    patch: side in voxels of the random cubes on which each iteration of "continuous" computes its
+    loss, None for the whole grid; patches: number of cubes.
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
     "velocity".
@@ -82,6 +85,9 @@ class Config:
     integrator: str = "squaring"
     squarings: int = 7
     order: str = "upsample-integrate"
+    adjoint: bool = False
+    patch: int | None = None
+    patches: int = 1
     similarity: str = "lncc"
     jacobian: float = 100.0
     margin: float = 0.2
@@ -107,7 +113,7 @@ class Config:
         if self.spacing != "auto" and self.spacing is not None:
             positive = isinstance(self.spacing, int | float) and 0 < self.spacing < math.inf
             _check("spacing", positive, "millimetres, 'auto' or None", self.spacing)
-        for name in ("width", "depth", "squarings", "patience"):
+        for name in ("width", "depth", "squarings", "patience", "patches"):
             _check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
         for name in ("omega", "scale"):
             _check(name, getattr(self, name) > 0, "above 0", getattr(self, name))
@@ -116,6 +122,21 @@ class Config:
         for name in ("decay", "noise_ceiling"):
             _check(name, 0 < getattr(self, name) <= 1, "in (0, 1]", getattr(self, name))
         _check("chunk", self.chunk is None or self.chunk >= 1, "None or >= 1", self.chunk)
+        _check("patch", self.patch is None or self.patch >= 2, "None or >= 2 voxels", self.patch)
+        self._check_continuous()
+
+    def _check_continuous(self) -> None:
+        """What the order "continuous" cannot have, and what needs it."""
+        if self.order != "continuous":
+            _check("field", self.field != "time-siren", 'the order "continuous" for it', self.field)
+            _check("adjoint", not self.adjoint, 'the order "continuous" for it', self.adjoint)
+            _check("patch", self.patch is None, 'the order "continuous" for it', self.patch)
+            return
+        _check("integrator", self.integrator != "squaring", "a solver", self.integrator)
+        kind, target = self.similarity, self.smooth_target  # there is no velocity on a grid
+        _check("smooth_target", target == "displacement", '"displacement"', target)
+        local = self.patch is None or kind != "mind"  # which relates each voxel to the whole image
+        _check("similarity", local, "another one for patches", kind)
 
     def to_dict(self) -> dict:
         """The settings as numbers, strings and lists, for JSON; the inverse of `from_dict`."""
@@ -136,9 +157,9 @@ class Config:
 
 
 CHOICES = {
-    "field": ("siren", "features", "voxel"),
+    "field": ("siren", "features", "voxel", "time-siren"),
     "integrator": ("squaring", "euler", "midpoint", "rk4", "dopri5"),
-    "order": ("upsample-integrate", "integrate-upsample"),
+    "order": ("upsample-integrate", "integrate-upsample", "continuous"),
     "similarity": ("lncc", "ncc", "mse", "nmi", "mind"),
     "smooth_target": ("displacement", "velocity"),
 }

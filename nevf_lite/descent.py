@@ -66,7 +66,9 @@ class Descent:
     returns the field's loss, dissimilarity and folded fraction, scalars on its device. `launch`
     starts a step and `read` returns its record, so that several pairs can share a GPU: each has a
     CUDA stream of its own, and its step is recorded as a CUDA graph, in which nothing waits for the
-    CPU. `close` must be called at the end; it leaves the field at its best loss.
+    CPU. `close` must be called at the end; it leaves the field at its best loss. noisy: each step's
+    loss is of other voxels, so losses cannot be compared: all iterations run, the last field is the
+    result, and no step is a repetition of another, as a CUDA graph would make it.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Descent:
         evaluate: Callable[[VelocityField], tuple[Tensor, Tensor, Tensor]],
         level: Level,
         config: Config,
+        noisy: bool = False,
     ) -> None:
         self.field, self.evaluate, self.level, self.config = field, evaluate, level, config
+        self.noisy = noisy
         self.parameters = [p for p in field.parameters() if p.requires_grad]
         first = self.parameters[0]
         self.iteration = 0
@@ -90,15 +94,13 @@ class Descent:
             self.stream.wait_stream(torch.cuda.current_stream(first.device))
         with self._on_stream():
             self.adam = Adam(self.parameters)
-        self.run_step = captured(self._step, device=first.device)
+        self.run_step = self._step if noisy else captured(self._step, device=first.device)
 
     @property
     def done(self) -> bool:
         """Has the level used up its iterations or its patience?"""
-        return (
-            self.iteration >= self.level.iterations
-            or self.iteration - 1 - self.reference_iteration >= self.config.patience
-        )
+        waited = 0 if self.noisy else self.iteration - 1 - self.reference_iteration
+        return self.iteration >= self.level.iterations or waited >= self.config.patience
 
     def launch(self) -> None:
         """Start the next step. On a GPU this does not wait for it."""
@@ -129,10 +131,11 @@ class Descent:
         }
 
     def close(self) -> None:
-        """Set the field to the parameters with the lowest loss."""
+        """Set the field to the parameters with the lowest loss, unless losses are noisy."""
         with self._on_stream(), torch.no_grad():
-            for parameter, best in zip(self.parameters, self.best_parameters, strict=True):
-                parameter.copy_(best)
+            if not self.noisy:
+                for parameter, best in zip(self.parameters, self.best_parameters, strict=True):
+                    parameter.copy_(best)
         if self.stream is not None:
             torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 

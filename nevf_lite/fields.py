@@ -26,10 +26,12 @@ class VelocityField(nn.Module):
     """A stationary velocity field V(p) = v (equation 2 of the paper); subclasses define V.
 
     shape: the finest grid. The field covers its box and returns velocities in its voxels. settings:
-    the other arguments of a subclass, from which it can be rebuilt.
+    the other arguments of a subclass, from which it can be rebuilt. changes_with_time: whether its
+    points have the time as one more coordinate; a velocity V(p) has no need of it.
     """
 
     settings: dict
+    changes_with_time = False
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class SirenField(VelocityField):
         )
         layers: list[nn.Module] = []
         for i in range(depth):
-            fan_in = self.ndim if i == 0 else width
+            fan_in = self.ndim + self.changes_with_time if i == 0 else width
             # first layer: inputs span [-1, 1]; later ones: keep the variance of a sine's output
             bound = 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / omega
             layers.append(SineLayer(fan_in, width, omega, bound))

@@ -82,6 +82,7 @@ def integrate_ode(
     method: str = "rk4",
     steps: int = 8,
     times: Sequence[float] = (0.0, 1.0),
+    adjoint: Sequence[Tensor] = (),
 ) -> Tensor:
     """Follow points along a velocity field: d phi / dt = v(phi) (equation 1 of the paper).
 
@@ -90,6 +91,9 @@ def integrate_ode(
     times[0], (N, ndim, *any); by default the voxels of the field. method: "euler", "midpoint" or
     "rk4" with `steps` equal steps, or the adaptive "dopri5" of torchdiffeq (optional extra `ode`).
     times: start and end.
+    adjoint: parameters of the velocity whose gradient is to come from the adjoint method, which
+    integrates a second equation backwards in time (Chen et al. 2018; also with torchdiffeq) and
+    keeps nothing of the way there. By default the solver's own steps are differentiated.
     Returns displacements (N, ndim, *any): positions at times[1] minus positions at times[0].
     Raises ValueError for an unknown method, ModuleNotFoundError without torchdiffeq.
     """
@@ -101,19 +105,29 @@ def integrate_ode(
             points = points.expand_as(velocity)
     if points is None:
         raise ValueError("points: wanted when the velocity is a function, since it has no voxels")
-    if method == "dopri5":
-        from torchdiffeq import odeint
-
-        span = torch.tensor(times, device=points.device, dtype=points.dtype)
-        end = odeint(lambda _, x: velocity_at(x), points, span, method=method, rtol=1e-5, atol=1e-5)
-        return end[-1] - points
-    if method not in ODE_STEPS:
+    if method not in ODE_STEPS and method != "dopri5":
         raise ValueError(f"method: wanted one of {[*ODE_STEPS, 'dopri5']}, got {method!r}")
+    if method == "dopri5" or adjoint:
+        return _by_torchdiffeq(velocity_at, points, method, steps, times, adjoint) - points
     h = (times[1] - times[0]) / steps
     x = points
     for _ in range(steps):
         x = x + h * ODE_STEPS[method](velocity_at, x, h)
     return x - points
+
+
+def _by_torchdiffeq(velocity, points, method, steps, times, adjoint) -> Tensor:
+    """The positions at times[1]; the arguments of `integrate_ode`."""
+    from torchdiffeq import odeint, odeint_adjoint
+
+    solve = functools.partial(odeint_adjoint, adjoint_params=adjoint) if adjoint else odeint
+    options = None
+    if method != "dopri5":
+        options = {"grid_constructor": lambda f, x, t: torch.linspace(t[0], t[-1], steps + 1).to(t)}
+    span = torch.tensor(times, device=points.device, dtype=points.dtype)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5}
+    end = solve(lambda _, x: velocity(x), points, span, method=method, options=options, **tolerance)
+    return end[-1]
 
 
 def _interpolate(field: Tensor, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nevf_lite.config import Config, Level
+from nevf_lite.continuous import PatchLoss, TimeSirenField, follow_lattice
 from nevf_lite.descent import Descent
 from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
 from nevf_lite.grid import downsample_masked, resize_field, sparse_shape, voxel_ratio
@@ -55,17 +56,21 @@ def make_field(shape: Sequence[int], config: Config) -> VelocityField:
         if config.field == "features":
             return FeatureField(shape, config.lattices, width=config.width, scale=config.scale)
         settings = ("width", "depth", "omega", "scale", "bfloat16", "chunk")
-        return SirenField(shape, **{name: getattr(config, name) for name in settings})
+        kind = TimeSirenField if config.field == "time-siren" else SirenField
+        return kind(shape, **{name: getattr(config, name) for name in settings})
 
 
 def deformation(
     field: VelocityField, shape: Sequence[int], step: float, config: Config
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Sample sparsely, upsample, integrate (section 2.2 of the paper): the displacement on a grid.
 
     shape: voxels of the grid, over the same box as the field's. step: L, voxels of that grid
-    between samples. Returns displacement and velocity, (1, ndim, *shape) in voxels of that grid.
+    between samples. Returns displacement and velocity, (1, ndim, *shape) in voxels of that grid;
+    the order "continuous" has no velocity on a grid.
     """
+    if config.order == "continuous":
+        return follow_lattice(field, shape, step, config), None
     velocity = field.on_lattice(sparse_shape(shape, step))
     velocity = velocity * voxel_ratio(field.shape, shape, like=velocity)
     return sparse_flow(velocity, shape, config.order, config.integrator, config.squarings)
@@ -156,7 +161,7 @@ def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
         shape = level.grid_shape(fixed.shape[2:])
         level_fixed, level_fixed_mask = downsample_masked(fixed, pair.get("fixed_mask"), shape)
         level_moving, level_moving_mask = downsample_masked(moving, pair.get("moving_mask"), shape)
-        level_loss = _LevelLoss(
+        level_loss = (_LevelLoss if config.patch is None else PatchLoss)(
             level_fixed,
             level_moving,
             None if initial is None else resize_field(initial, shape),
@@ -169,7 +174,8 @@ def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
         if finest and level_loss.foreground_similarity(field) >= config.noise_ceiling:
             level_loss.level = replace(level, step=1.5 * level.step)
         field.freeze_finer_than(level.factor * level_loss.level.step)
-        descent = Descent(field, level_loss.evaluate, level_loss.level, config)
+        noisy = config.patch is not None
+        descent = Descent(field, level_loss.evaluate, level_loss.level, config, noisy)
         try:
             while not descent.done:
                 descent.launch()
@@ -235,7 +241,7 @@ class _LevelLoss:
             foreground = foreground & (self.fixed_mask > 0.5)
         return local[foreground].mean().item() if foreground.any() else 0.0
 
-    def _deformation(self, field: VelocityField) -> tuple[Tensor, Tensor]:
+    def _deformation(self, field: VelocityField) -> tuple[Tensor, Tensor | None]:
         return deformation(field, self.fixed.shape[2:], self.level.step, self.config)
 
     def _compose(self, displacement: Tensor) -> Tensor:

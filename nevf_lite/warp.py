@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,8 +64,18 @@ def warp_masked(
     Returns the warped image and the warped mask. The mask passes no gradient on: how much of the
     image counts must not become a goal of the optimisation.
     """
+    return read_masked(image, mask, lambda volume: warp(volume, displacement))
+
+
+def read_masked(
+    image: Tensor, mask: Tensor | None, read: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """What `read` reads of an image and of its mask, as `warp_masked` does it.
+
+    read: interpolates a volume (N, C, *shape) linearly, somewhere.
+    """
     if mask is None:
-        return warp(image, displacement), None
-    warped = warp(torch.cat([image * mask, mask], dim=1), displacement)
-    weight = warped[:, -1:]
-    return warped[:, :-1] / weight.clamp_min(1e-6), weight.detach()
+        return read(image), None
+    values = read(torch.cat([image * mask, mask], dim=1))
+    weight = values[:, -1:]
+    return values[:, :-1] / weight.clamp_min(1e-6), weight.detach()

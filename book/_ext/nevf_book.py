@@ -1,7 +1,8 @@
 """The book's Sphinx extension: repository settings, tables from the code, docstrings as RST.
 
 Directives for the Markdown pages: `nevf-presets` (the table of presets), `nevf-dataset` (one entry
-of the catalogue), `nevf-splits` (the table of splits), `nevf-help` (the help of a command).
+of the catalogue), `nevf-splits` (the table of splits), `nevf-help` (the help of a command). Those
+that show rows are in `nevf_rows` and `nevf_claims`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parent))
+from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
 from nevf_html import fix_page  # noqa: E402
+from nevf_rows import setup_rows  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COLAB = "https://colab.research.google.com"
@@ -73,11 +76,13 @@ def _adjust_page(app, pagename, templatename, context, doctree) -> None:
 
 
 def _fix_pages(app, exception) -> None:
-    """Apply `nevf_html.fix_page` to every page of a finished HTML build."""
+    """Apply `nevf_html.fix_page` to every page of a finished HTML build; fill in the verdicts."""
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             text = path.read_text(encoding="utf-8")
-            fixed = fix_page(text, path)
+            fixed = fix_page(text, path).replace(
+                VERDICTS_SPAN, VERDICTS_SPAN.replace("><", f">{headline()}<")
+            )
             if fixed != text:
                 path.write_text(fixed, encoding="utf-8")
 
@@ -227,4 +232,5 @@ def setup(app) -> dict:
     app.add_directive("nevf-dataset", DatasetEntry)
     app.add_directive("nevf-splits", Splits)
     app.add_directive("nevf-help", Help)
+    setup_rows(app)
     return {"version": project()["version"], "parallel_read_safe": True}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 
 #: The modules of the API page, in its order.
 MODULES = """
-grid warp fields integrate losses config descent optimise kernels
+grid warp fields integrate losses config continuous descent optimise kernels
 scans.space scans.io scans.points scans.files
 transforms.transform transforms.components transforms.affine
 scores.metrics scores.deformation scores.evaluation
@@ -27,7 +27,8 @@ registration.register registration.result registration.folder registration.memor
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice
 networks.prediction networks.refinement networks.training networks.lattice_net
 networks.meta_learning networks.starts
-study.methods study.plan study.run study.batches study.rows study.report study.cluster
+study.methods study.names study.plan study.run study.batches study.rows study.report
+study.statistics study.claims study.verdicts study.cluster
 study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn
 study.baselines.demons study.baselines.greedy study.baselines.elastix
 study.baselines.fireants study.baselines.convexadam study.baselines.syntx

@@ -13,10 +13,14 @@ PARAMETERS = re.compile(r"<dl>\s*((?:<dd><em class=.*?</em>,</dd>\s*)+)</dl>", r
 #: A link to the source of another chapter. Sphinx does not resolve it in the output of a cell.
 SOURCE_LINK = re.compile(r'href="((?:\.\./|[\w/])[\w./-]*)\.(?:md|ipynb)(#[^"]*)?"')
 
+#: Every blank of a signature has a span of its own, a twentieth of the page of the package.
+BLANK = re.compile(r'<span class="w">(\s+)</span>')
+
 
 def fix_page(text: str, path: Path) -> str:
     """The HTML of a page with all fixes. path: of its file, to resolve its links."""
     text = PRELOAD.sub("", text)
+    text = BLANK.sub(r"\1", text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
     # a bibliography has the role of a list, but its entries are not list items
     text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')

@@ -13,7 +13,7 @@ EXAMPLES = {
     "study": """Examples:
   nevf study list
   nevf study run classical.yml --workers 2
-  nevf study report classical.csv --against NeVF
+  nevf study report classical.csv --against "SyN [40,20,0]"
 
 A study is a YAML file:
   name: classical
@@ -23,7 +23,7 @@ A study is a YAML file:
     - {dataset: oasis, fixed: "1008", moving: ["1011", "1012"]}
   methods:
     - {method: syn, label: "SyN [40,20,0]", iterations: [40, 20, 0]}
-    - {method: nevf, label: NeVF, preset: default, trajectory: 10}"""
+    - {method: nevf, preset: default, trajectory: 10}"""
 }
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def run(
     ] = None,
     batch: Annotated[
         int,
-        option("--batch", "N", "Pairs that NeVF registers at once in one process, to share a GPU."),
+        option("--batch", "N", "Pairs that nevf registers at once in one process, to share a GPU."),
     ] = 1,
     retry_failed: Annotated[bool, option("--retry-failed", None, "Run failed jobs again.")] = False,
     quiet: Annotated[bool, option("-q --quiet", None, "Show no progress bar.")] = False,
@@ -112,7 +112,7 @@ def report(
         str, option("--format", "FORMAT", "Output format: text, markdown, csv or json.", "text")
     ] = "text",
 ) -> None:
-    """Print a table of Dice, folds, time, memory and a paired test.
+    """Print a table of Dice, folds, time and memory, and paired differences.
 
     The formats csv and json have one row per dataset and method, with all digits.
     """

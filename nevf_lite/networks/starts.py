@@ -2,8 +2,8 @@
 
 The last sentence of the paper's section 4 is to "train a network that can predict the initialized
 weight of neural representation". A SIREN, whose weights each belong to the whole brain, gets
-weights from which any pair is soon fitted at 4 mm. For a `FeatureField` a network looks at the two images
-and predicts its features. Nothing is composed: from the start on the images alone decide.
+weights from which any pair is soon fitted at 4 mm. For a `FeatureField` a network looks at the two
+images and predicts its features. Nothing is composed: from the start on the images alone decide.
 """
 
 from __future__ import annotations

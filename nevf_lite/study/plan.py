@@ -153,9 +153,7 @@ class Study:
             method.check(options)
         except ValueError as error:
             raise ValueError(f"{key}.{error}") from error
-        if not label:
-            values = (f"{k} {canonical_json(v)}" for k, v in options.items())
-            label = " ".join(filter(None, [method.title, ", ".join(values).replace('"', "")]))
+        label = label or method.label(options, common["spacing"])
         return MethodSpec(method.name, str(label), **common, trajectory=trajectory, options=options)
 
 

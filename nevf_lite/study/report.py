@@ -1,4 +1,4 @@
-"""The table of a study, with a paired test of the differences."""
+"""The table of a study: scores, and paired differences with their intervals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from nevf_lite.study.statistics import MIN_PAIRS, exact_p, holm, interval, rank_biserial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,11 +20,13 @@ _PAIR = ["fixed", "moving"]
 class Report:
     """The result of :func:`report`; printed, it is its tables in Markdown.
 
-    table: one row per dataset and method, with the columns dataset, label, pairs, failed,
-    dice_mean, dice_sd, dice_before, folds_percent, ndv_percent (means), seconds, cpu_seconds,
-    peak_mib and device_peak_mib (medians); if methods are compared, also pairs_in_common,
-    difference (of the mean Dice on those pairs), p and effect. against: label of the method that
-    the others are compared with. notes: limits of the comparison, such as failed jobs.
+    table: one row per dataset and method, with the columns dataset, label, pairs, of_pairs (those
+    that any method of the dataset has), failed, dice_mean, dice_sd, dice_before, folds_percent
+    (by forward differences), ndv_percent (by volume; means), seconds, cpu_seconds, peak_mib and
+    device_peak_mib (medians); if methods are compared, also pairs_in_common, difference (of the
+    mean Dice on those pairs), low and high (its 95 % interval), p, p_holm (over the table) and
+    effect. against: label of the method that the others are compared with. notes: limits of the
+    comparison, such as failed jobs.
     """
 
     table: pd.DataFrame
@@ -30,34 +34,47 @@ class Report:
     notes: tuple[str, ...]
 
     def blocks(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """The tables as text: title, header and cells; a row per method, columns by dataset."""
+        """The tables as text: title, header and cells; a row per method, columns by dataset.
+
+        Means over different pairs do not stand beside each other: where a method has fewer pairs
+        than another, its Dice is the difference on the pairs in common, or missing.
+        """
         scores = {
-            "Dice": lambda r: _mean_sd(r["dice_mean"], r["dice_sd"]),
-            "pairs": lambda r: _number(r["pairs"], "d"),
+            "Dice": _dice,
+            "pairs": _pairs,
             "folds %": lambda r: _number(r["folds_percent"], ".4f"),
+            "volume %": lambda r: _number(r["ndv_percent"], ".4f"),
             "s": lambda r: _number(r["seconds"], ".1f"),
             "CPU s": lambda r: _number(r["cpu_seconds"], ".1f"),
             "MiB": lambda r: _number(
                 r["peak_mib"] if np.isnan(r["device_peak_mib"]) else r["device_peak_mib"], ".0f"
             ),
         }
-        title = "Dice: mean ± sd over pairs; seconds (wall, processor) and MiB: median"
+        title = (
+            "Dice: mean ± sd over pairs; folds by forward differences and by volume: mean; "
+            "seconds (wall, processor) and MiB: median"
+        )
         blocks = [(title, *self._by_dataset(scores))]
         if self.against is not None:
             compared = {
                 "diff": lambda r: _number(r["difference"], "+.4f"),
-                "p": lambda r: _number(r["p"], ".2g"),
+                "95 %": _interval,
+                "p": _p,
                 "effect": lambda r: _number(r["effect"], "+.2f"),
                 "pairs": lambda r: _number(r["pairs_in_common"], "d"),
             }
-            title = f"Dice less that of {self.against}, on the pairs in common; Wilcoxon's p"
+            title = (
+                f"Dice less that of {self.against}, on the pairs in common; 95 % interval by a "
+                "bootstrap over people; Wilcoxon's p, Holm's correction over this table"
+            )
             blocks.append((title, *self._by_dataset(compared)))
         return blocks
 
     def markdown(self) -> str:
-        """The tables and the notes in Markdown."""
+        """The tables and the notes in Markdown; numbers of too few pairs are grey in the book."""
         paragraphs = []
         for title, header, cells in self.blocks():
+            cells = [[_grey(cell) for cell in line] for line in cells]
             lines = [header, ["---"] + ["---:"] * (len(header) - 1), *cells]
             paragraphs += [title, "\n".join(f"| {' | '.join(line)} |" for line in lines)]
         return "\n\n".join([*paragraphs, *(f"- {note}" for note in self.notes)])
@@ -80,9 +97,7 @@ def report(rows: pd.DataFrame, against: str | None = None) -> Report:
     """The table of a study's rows, see `read_rows`.
 
     against: the label of a method to compare all others with, on the pairs that both methods have:
-    the mean difference of Dice, the p of a two-sided Wilcoxon signed-rank test (exact for few
-    pairs) and, as the effect size, the matched-pairs rank-biserial correlation, from -1 (worse on
-    every pair) to 1 (better on every pair); Kerby, Comprehensive Psychology 3, 2014.
+    see `compare`; p_holm corrects p for the number of comparisons in the table.
 
     Raises ValueError if no job is done or the label does not occur.
     """
@@ -97,40 +112,44 @@ def report(rows: pd.DataFrame, against: str | None = None) -> Report:
         raise ValueError(f"against: wanted one of {', '.join(labels)}, got {against!r}")
     table = []
     for dataset, of_dataset in rows.groupby("dataset", sort=False):
+        of_pairs = len(done.loc[done["dataset"] == dataset, _PAIR].drop_duplicates())
         for label in labels:
             attempted = of_dataset[of_dataset["label"] == label]
             if attempted.empty:
                 continue
             completed = attempted[attempted["status"] == "done"]
-            summary = _summary(completed) | {"failed": len(attempted) - len(completed)}
-            if against not in (None, label):
+            counts = {"of_pairs": of_pairs, "failed": len(attempted) - len(completed)}
+            summary = {"pairs": len(completed), **counts, **_summary(completed)}
+            if against is not None:
                 reference = done[(done["dataset"] == dataset) & (done["label"] == against)]
-                summary |= compare(_dice_by_pair(completed), _dice_by_pair(reference))
+                # nothing is in common with itself: a method is not compared with itself
+                other = _dice_by_pair(reference)[: 0 if label == against else None]
+                summary |= compare(_dice_by_pair(completed), other)
             table.append({"dataset": dataset, "label": label, **summary})
-    return Report(pd.DataFrame(table), against, tuple(_notes(rows, done)))
+    table = pd.DataFrame(table)
+    if against is not None:
+        table["p_holm"] = holm(table["p"])
+    return Report(table, against, tuple(_notes(rows, done)))
 
 
 def compare(dice: pd.Series, reference: pd.Series) -> dict[str, float]:
     """Compare a method with a reference on the pairs in common.
 
-    dice, reference: the Dice of each method, indexed by pair. Returns pairs_in_common, difference,
-    p and effect, as in `report`.
+    dice, reference: the Dice of each method, indexed by (fixed, moving). Returns pairs_in_common,
+    difference (the mean), low and high (its 95 % interval, see `statistics.interval`), p (see
+    `statistics.exact_p`, NaN below six pairs) and effect (see `statistics.rank_biserial`).
     """
-    from scipy.stats import rankdata, wilcoxon
-
     common = dice.index.intersection(reference.index)
-    difference = (dice[common] - reference[common]).to_numpy()
-    result = {"pairs_in_common": len(common), "difference": np.nan, "p": np.nan, "effect": np.nan}
-    if not len(common):
-        return result
-    result["difference"] = float(difference.mean())
-    nonzero = difference[difference != 0]
-    if not len(nonzero):  # the test is not defined for equal Dice on every pair
-        return result | {"p": 1.0, "effect": 0.0}
-    ranks = rankdata(np.abs(nonzero))
-    result["p"] = float(wilcoxon(difference, method="auto").pvalue)
-    result["effect"] = float((ranks * np.sign(nonzero)).sum() / ranks.sum())
-    return result
+    difference = dice[common] - reference[common]
+    low, high = interval(difference)
+    return {
+        "pairs_in_common": len(common),
+        "difference": float(difference.mean()) if len(common) else np.nan,
+        "low": low,
+        "high": high,
+        "p": exact_p(difference),
+        "effect": rank_biserial(difference),
+    }
 
 
 def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +168,6 @@ def _summary(rows: pd.DataFrame) -> dict[str, float]:
     means = ("dice_before", "folds_percent", "ndv_percent")
     medians = ("seconds", "cpu_seconds", "peak_mib", "device_peak_mib")
     return {
-        "pairs": len(rows),
         "dice_mean": dice.mean(),
         "dice_sd": dice.std(),
         **{name: rows[name].mean() for name in means},
@@ -180,6 +198,31 @@ def _number(value: float, spec: str) -> str:
     if value is None or np.isnan(value):
         return "-"
     return format(int(value) if spec == "d" else value, spec)
+
+
+def _dice(row: dict) -> str:
+    if row["pairs"] < row["of_pairs"]:
+        return _number(row.get("difference"), "+.3f")
+    return _mean_sd(row["dice_mean"], row["dice_sd"])
+
+
+def _pairs(row: dict) -> str:
+    return f"{row['pairs']:d}" + (f" of {row['of_pairs']:d}" * (row["pairs"] < row["of_pairs"]))
+
+
+def _interval(row: dict) -> str:
+    return "-" if np.isnan(row["low"]) else f"{row['low']:+.4f} to {row['high']:+.4f}"
+
+
+def _p(row: dict) -> str:
+    few = 0 < row["pairs_in_common"] < MIN_PAIRS
+    return f"n < {MIN_PAIRS}" if few else _number(row["p_holm"], ".2g")
+
+
+def _grey(cell: str) -> str:
+    """A cell that speaks of too few pairs, in the book's grey."""
+    few = " of " in cell or cell.startswith("n < ")
+    return f'<span class="nevf-few">{cell.replace("<", "&lt;")}</span>' if few else cell
 
 
 def _mean_sd(mean: float, sd: float) -> str:

@@ -121,16 +121,19 @@ def open_rows(path: str | os.PathLike) -> Iterator[RowFile]:
 def read_rows(path: str | os.PathLike, *, every: bool = False) -> pd.DataFrame:
     """The rows of a study as a table.
 
-    every: all rows; otherwise the newest of each job. May be called while the study runs. Raises
-    ValueError for a file that is not one of rows.
+    every: all rows; otherwise the newest of each job. May be called while the study runs. Labels
+    are those of `names.true_label`: a row that was written as "NeVF" and is another field of this
+    package is called after what it is. Raises ValueError for a file that is not one of rows.
     """
     import pandas as pd
 
     from nevf_lite.scans.files import existing_file
+    from nevf_lite.study.names import true_labels
 
     rows = pd.DataFrame(_records(existing_file(path, "rows")), columns=COLUMNS, dtype=object)
     for name in _NUMERIC:
         rows[name] = pd.to_numeric(rows[name])
+    rows = true_labels(rows)
     return rows if every else rows.drop_duplicates(list(KEY), keep="last", ignore_index=True)
 
 

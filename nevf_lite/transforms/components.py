@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nevf_lite.continuous import follow
 from nevf_lite.fields import VelocityField
 from nevf_lite.grid import voxel_ratio
 from nevf_lite.integrate import invert, sparse_flow
@@ -80,14 +81,15 @@ class DisplacementField:
 
 @dataclass(frozen=True, eq=False)
 class VelocityFlow:
-    """p -> exp(v)(p), the flow of a stationary velocity field over the box of a grid.
+    """p -> exp(v)(p), the flow of a velocity field over the box of a grid.
 
     field: the velocity, in voxels of the field's own finest grid, which covers the same box.
     grid: the grid the flow is integrated on; between its voxels the map is interpolated linearly.
     nodes: the sparse lattice on which the field is sampled before upsampling, as in the
         optimisation.
-    integrator, steps: see `integrate.flow`. order: "upsample-integrate" or "integrate-upsample".
-    sign: 1, or -1 for the inverse.
+    integrator, steps: see `integrate.flow`. order: "upsample-integrate" or "integrate-upsample"; or
+        "continuous": each point is followed along the field itself, and no grid is needed.
+    sign: the time at which the flow ends, 1; -1 for the inverse, which goes back from there to 0.
     """
 
     field: VelocityField
@@ -107,7 +109,15 @@ class VelocityFlow:
         return replace(self, sign=-self.sign)
 
     def map(self, points: np.ndarray) -> np.ndarray:
-        return self.integrated.map(points)
+        if self.order != "continuous":
+            return self.integrated.map(points)
+        positions = torch.from_numpy(self.grid.to_voxels(points).T.astype(np.float32))[None]
+        times = (0.0, self.sign) if self.sign > 0 else (-self.sign, 0.0)
+        with torch.no_grad():
+            positions = positions.to(next(self.field.parameters()))
+            solver = (self.grid.shape, self.integrator, self.steps, times)
+            moved = follow(self.field, positions, *solver)[0]
+        return points + moved.T.double().cpu().numpy() @ self.grid.directions.T
 
     @cached_property
     def integrated(self) -> DisplacementField:

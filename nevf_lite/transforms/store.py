@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from nevf_lite.continuous import TimeSirenField
 from nevf_lite.fields import FeatureField, SirenField, VelocityField, VoxelField
 from nevf_lite.scans.files import atomic, existing_file
 from nevf_lite.scans.io import read_displacement
@@ -105,11 +106,16 @@ def _describe(component: Component, prefix: str, tensors: dict) -> dict:
 
 
 #: Velocity fields by their names in a file. Each is rebuilt from its shape and settings.
-_FIELDS = {"siren": SirenField, "features": FeatureField, "voxel": VoxelField}
+_FIELDS = {
+    "siren": SirenField,
+    "features": FeatureField,
+    "voxel": VoxelField,
+    "time-siren": TimeSirenField,
+}
 
 
 def _describe_field(field: VelocityField) -> dict:
-    kind = next(name for name, cls in _FIELDS.items() if isinstance(field, cls))
+    kind = next(name for name, cls in _FIELDS.items() if type(field) is cls)
     return {"kind": kind, "shape": list(field.shape), **field.settings}
 
 

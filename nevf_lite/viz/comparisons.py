@@ -36,6 +36,9 @@ def overlap(
 ) -> Picture:
     """Dice of every method: a dot for each pair, a bar at the mean, a diamond for the paper.
 
+    A method with fewer pairs than another on a dataset has no bar: means over different pairs are
+    not to be compared.
+
     rows: a study's table (see `study.read_rows`) with the columns dataset, label, dice and status.
         Methods are drawn in the order of their first row, datasets side by side.
     paper: (dataset, label) to the mean that the paper reports, where it reports one.
@@ -51,11 +54,12 @@ def overlap(
         panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
         for axes, dataset in zip(panels, datasets, strict=True):
             of_dataset = rows[rows.dataset == dataset]
+            pairs = of_dataset.groupby("label").size().max()
             for row, label in enumerate(labels):
                 dice = of_dataset[of_dataset.label == label].dice.to_numpy(float)
                 heights = row + 0.16 * np.linspace(-1, 1, len(dice) + 2)[1:-1]
                 axes.plot(dice, heights, "o", color=INK[theme], markersize=3.2, alpha=0.7)
-                if len(dice):
+                if len(dice) == pairs:
                     axes.plot([dice.mean()] * 2, [row - 0.36, row + 0.36], color=AFTER, lw=2.6)
                     means.append(f"{label} on {dataset} {dice.mean():.3f}")
                 if (dataset, label) in paper:

@@ -130,6 +130,7 @@ def test_a_finished_page_is_mended(tmp_path):
         '<link rel="preload" as="font" href="f.woff2"><a href="data.md#terms">x</a>'
         '<a href="kept.ipynb">download</a><a href="https://a.org/data.md">y</a>'
         '<dl><dd><em class="sig-param">a</em>,</dd>\n<dd><em class="sig-param">b</em>,</dd></dl>'
+        'a<span class="w"> </span>b'
     )
     made = nevf_html.fix_page(page, tmp_path / "page.html")
     assert "preload" not in made
@@ -137,3 +138,4 @@ def test_a_finished_page_is_mended(tmp_path):
     assert '<a href="kept.ipynb">' in made
     assert '<a href="https://a.org/data.md">' in made
     assert "<dl>" not in made and "<dd>" not in made and made.count('class="sig-line"') == 2
+    assert made.endswith("a b")

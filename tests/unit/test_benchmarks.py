@@ -143,7 +143,7 @@ def test_ceilings_are_rates():
 
 def test_peers_have_the_settings_of_the_book_s_studies_and_equal_threads():
     methods = registration.methods(threads=2)
-    assert [m.label for m in methods][:2] == ["SyN [40,20,0]", "NeVF"]
+    assert [m.label for m in methods][:2] == ["SyN [40,20,0]", "features, default"]
     assert {m.method for m in methods} == {"syn", "nevf", "greedy", "niftyreg", "dipy"}
     assert {m.threads for m in methods} == {2}
     assert methods[0].options == {"iterations": [40, 20, 0]}

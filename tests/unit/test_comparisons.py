@@ -30,6 +30,7 @@ def test_overlap_draws_each_pair_and_the_mean():
     np.testing.assert_allclose(dots.get_xdata(), [0.5, 0.7])
     np.testing.assert_allclose(bar.get_xdata(), 0.6)
     assert "second on toy 0.600" in figure.alt
+    assert "first on toy" not in figure.alt  # one pair beside two is no mean to compare
 
 
 def test_overlap_leaves_out_what_failed():

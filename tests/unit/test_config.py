@@ -64,6 +64,10 @@ def test_unknown_choices_list_the_known(name):
         ("decay", 0),
         ("decay", 1.5),
         ("chunk", 0),
+        ("patches", 0),
+        ("adjoint", True),
+        ("patch", 16),
+        ("field", "time-siren"),
         ("levels", ()),
     ],
 )
@@ -71,6 +75,21 @@ def test_impossible_settings_are_named(name, value):
     """A zero learning decay or no levels would otherwise end in a crash much later."""
     with pytest.raises(ValueError, match=f"^{name}: wanted"):
         Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("integrator", {"integrator": "squaring"}),
+        ("patch", {"patch": 1}),
+        ("similarity", {"patch": 16, "similarity": "mind"}),
+        ("smooth_target", {"smooth_target": "velocity"}),
+    ],
+)
+def test_what_has_no_continuous_form_is_named(name, changes):
+    """Squarings, a velocity on a grid, and a similarity that needs the whole image."""
+    with pytest.raises(ValueError, match=f"^{name}: wanted"):
+        Config(**{"order": "continuous", "integrator": "rk4", **changes})
 
 
 @pytest.mark.parametrize(

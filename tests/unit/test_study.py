@@ -17,7 +17,6 @@ from nevf_lite.registration import problem
 from nevf_lite.registration import register as registration
 from nevf_lite.scans.space import Grid
 from nevf_lite.study import METHODS, Study, read_rows, register_with, report
-from nevf_lite.study.report import compare
 from nevf_lite.study.rows import COLUMNS, open_rows
 from nevf_lite.transforms.components import Affine
 from nevf_lite.transforms.transform import Transform
@@ -45,7 +44,7 @@ def test_jobs_come_pair_by_pair_with_what_each_method_overrides():
         (1, "nevf"),
     ]
     assert [(j.method.spacing, j.method.threads) for j in jobs[:2]] == [(2, 1), (1, 2)]
-    assert jobs[1].method.label == "NeVF omega 15"
+    assert jobs[1].method.label == "features, default omega 15"
     assert len({j.key for j in jobs}) == 4
 
 
@@ -294,34 +293,39 @@ def test_the_table_has_means_deviations_and_pairs():
     assert rows["pairs"].tolist() == [3, 2] and rows["failed"].tolist() == [0, 1]
     assert made.notes == ("B: 2 of the 3 pairs of mindboggle, 1 failed",)
     text = made.markdown()
-    assert "| A | 0.600 ± 0.100 | 3 | 0.0000 | 2.0 | 1.5 | 400 |" in text
+    assert "| A | 0.600 ± 0.100 | 3 | 0.0000 | 0.0000 | 2.0 | 1.5 | 400 |" in text
     assert "- B: 2 of the 3 pairs" in text
 
 
-def test_the_paired_test_uses_the_pairs_in_common():
-    """Better by a hair on every one of five pairs: exact p = 2 / 2^5, effect 1, on those five."""
-    low = [0.50, 0.61, 0.72, 0.55, 0.66, 0.1]
-    high = [0.51, 0.63, 0.75, 0.59, 0.71, None]
-    made = report(table_of(low=low, high=high), against="low").table.set_index("label")
-    assert made["p"]["high"] == pytest.approx(2 / 2**5)
-    assert made["effect"]["high"] == 1 and made["pairs_in_common"]["high"] == 5
-    assert made["difference"]["high"] == pytest.approx(0.03)
-    assert np.isnan(made["p"]["low"])
+def test_a_mean_over_fewer_pairs_does_not_stand_beside_another():
+    """Its cell is the difference on the pairs in common, its number of pairs grey."""
+    rows = table_of(A=[0.5, 0.6, 0.7], B=[0.52, None, 0.74], C=[None, 0.9, None])
+    text = report(rows, against="A").markdown()
+    assert '| B | +0.030 | <span class="nevf-few">2 of 3</span> |' in text
+    assert '| C | +0.300 | <span class="nevf-few">1 of 3</span> |' in text
+    assert "0.630" not in text and "0.900" not in text
+    assert '| B | - | <span class="nevf-few">2 of 3</span> |' in report(rows).markdown()
 
 
-def test_the_effect_size_is_the_rank_biserial_correlation():
-    """Ranks 1 and 2 down, 3 and 4 up: (3 + 4 - 1 - 2) / 10; nothing moved: p 1, effect 0."""
-    index = list("abcd")
-    zero = pd.Series([0.0] * 4, index)
-    found = compare(pd.Series([-0.01, -0.02, 0.03, 0.04], index), zero)
-    assert found["effect"] == pytest.approx(0.4)
-    assert compare(zero, zero) | {"difference": 0} == {
-        "pairs_in_common": 4,
-        "difference": 0,
-        "p": 1.0,
-        "effect": 0.0,
-    }
-    assert compare(zero, zero[:0])["pairs_in_common"] == 0
+def test_differences_are_of_the_pairs_in_common():
+    """Better by a hair on every one of six pairs: exact p = 2 / 2^6, effect 1, on those six."""
+    low = [0.50, 0.61, 0.72, 0.55, 0.66, 0.70, 0.1]
+    high = [0.51, 0.63, 0.75, 0.59, 0.71, 0.76, None]
+    made = report(table_of(low=low, high=high, few=high[:5]), against="low")
+    rows = made.table.set_index("label")
+    assert rows["p"]["high"] == rows["p_holm"]["high"] == pytest.approx(2 / 2**6)
+    assert rows["effect"]["high"] == 1 and rows["pairs_in_common"]["high"] == 6
+    assert rows["difference"]["high"] == pytest.approx(0.035)
+    assert rows["low"]["high"] < 0.035 < rows["high"]["high"]
+    assert np.isnan(rows["p"]["low"]) and rows["pairs_in_common"]["low"] == 0
+    assert np.isnan(rows["p"]["few"]) and "n &lt; 6" in made.markdown()
+
+
+def test_p_is_corrected_for_the_comparisons_of_the_table():
+    """Three methods against a fourth, each better on all six: 3 times 2 / 2^6."""
+    rising = {f"m{k}": [0.5 + 0.01 * k + 0.001 * k * i for i in range(6)] for k in range(4)}
+    made = report(table_of(**rising), against="m0").table.set_index("label")
+    assert made["p_holm"][1:].tolist() == pytest.approx([3 * 2 / 2**6] * 3)
 
 
 def test_what_makes_a_table_misleading_is_said():
