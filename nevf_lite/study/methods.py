@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Arguments that the study sets; a method's options cannot name them.
 COMMON_ARGUMENTS = ("fixed", "moving", "spacing", "threads", "seed", "watch", "progress")
-#: The `init` of nevf that is no method: a field that a network predicts.
-PREDICTED = "predicted"
 
 
 @dataclass(frozen=True)
@@ -129,18 +127,15 @@ def nevf(
 
     preset: name of the config. settings: fields of `Config` that differ from the preset, levels as
     dictionaries. init: another method and its options, {"method": "voxelmorph", ...}, whose
-    transform is the initial one; or "predicted", see `networks.predicted_start`. init_mode, watch:
-    see `register`.
+    transform is the initial one, or "predicted". For the rest see `register`.
     """
     import torch
 
     from nevf_lite.registration.register import register
 
     config, start = _nevf_config(preset, spacing=spacing, **settings), None
-    if init == PREDICTED:
-        from nevf_lite.networks import predicted_start
-
-        init, start = None, predicted_start
+    if init == "predicted":
+        init, start = None, importlib.import_module(_NETWORKS).predicted_start
     elif init is not None:
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
@@ -213,19 +208,15 @@ def _nevf_config(preset, **settings):
         raise ValueError(f"a setting has the wrong type ({error})") from error
 
 
-def _check_nevf(
-    preset="default", init=None, init_mode="compose", device="auto", **settings
-) -> None:
+def _check_nevf(preset="default", init=None, init_mode="compose", device="auto", **settings):
     from nevf_lite.registration.problem import INIT_MODES
 
-    config = _nevf_config(preset, **settings)
-    if init == PREDICTED and config.field != "siren":
-        raise ValueError(f"init: {PREDICTED!r} is for the field 'siren', got {config.field!r}")
-    if init_mode not in INIT_MODES or (init_mode == "warm" and init in (None, PREDICTED)):
+    _nevf_config(preset, **settings)
+    if init_mode not in INIT_MODES or (init_mode == "warm" and init in (None, "predicted")):
         raise ValueError(f"init_mode: wanted one of {INIT_MODES}, with an init, got {init_mode!r}")
-    if init not in (None, PREDICTED):
+    if init not in (None, "predicted"):
         if not isinstance(init, Mapping) or "method" not in init:
-            raise ValueError(f"init: wanted a method with options or {PREDICTED!r}, got {init!r}")
+            raise ValueError(f"init: wanted a method with options or 'predicted', got {init!r}")
         common = ("method", "spacing", "threads", "seed")
         try:
             method = find_method(init["method"])

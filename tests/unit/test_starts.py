@@ -26,6 +26,7 @@ from nevf_lite.networks import (
 )
 from nevf_lite.networks.starts import SIREN_WEIGHTS, save_siren, start_siren
 from nevf_lite.optimise import make_field
+from nevf_lite.study.methods import find_method, register_with
 from nevf_lite.warp import warp
 
 SHAPE = (44, 37)
@@ -178,3 +179,16 @@ def test_a_registration_begins_with_the_start():
         run(fixed, moving, CONFIG, start=start, resume=result.transform)
     with pytest.raises(ValueError, match="start: it can follow an affine init only"):
         run(fixed, moving, CONFIG, start=start, init=result.transform)
+
+
+def test_a_study_starts_a_siren_so():
+    """`init: predicted` of the method nevf: the field is not that of random weights."""
+    fixed, moving, _ = pair((24, 24, 24), (1, 1, 1))
+    options = {"preset": "siren", "levels": [{"iterations": 0}], "spacing": 2.0}
+    learned, random = (
+        register_with("nevf", fixed, moving, init=init, **options).components[0].field
+        for init in ("predicted", None)
+    )
+    assert not torch.allclose(learned.on_lattice((3, 3, 3)), random.on_lattice((3, 3, 3)))
+    with pytest.raises(ValueError, match="init_mode: wanted one of"):
+        find_method("nevf").check({"init": "predicted", "init_mode": "warm"})
