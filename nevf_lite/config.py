@@ -56,12 +56,13 @@ class Config:
     sine layer of the SIREN, or of the network behind the features. depth, omega: of the SIREN.
     lattices: spacings of the features, in voxels of the finest grid. scale: voxels of the finest
     grid per unit of the network's output; scale and learning rate are one knob.
-    integrator: "squaring", or "euler", "midpoint", "rk4", "dopri5". squarings: squarings, or steps
-    of the solver ("dopri5" chooses its own). order: "upsample-integrate" as in the paper,
-    "integrate-upsample", or "continuous", which evaluates the field where the points are, with a
-    solver; L is then the distance of the points. adjoint: its gradient by the adjoint method.
-    patch: side in voxels of the random cubes on which each iteration of "continuous" computes its
-    loss, None for the whole grid; patches: number of cubes.
+    integrator: "squaring" as in the paper, "midpoint-squaring" (see `integrate.midpoint_start`), or
+    "euler", "midpoint", "rk4", "dopri5". squarings: squarings, or steps of the solver ("dopri5"
+    chooses its own). order: "upsample-integrate" as in the paper, "integrate-upsample", or
+    "continuous", which evaluates the field where the points are, with a solver; L is then the
+    distance of the points. adjoint: its gradient by the adjoint method. patch: side in voxels of
+    the random cubes on which each iteration of "continuous" computes its loss, None for the whole
+    grid; patches: number of cubes.
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
     "velocity".
@@ -132,7 +133,7 @@ class Config:
             _check("adjoint", not self.adjoint, 'the order "continuous" for it', self.adjoint)
             _check("patch", self.patch is None, 'the order "continuous" for it', self.patch)
             return
-        _check("integrator", self.integrator != "squaring", "a solver", self.integrator)
+        _check("integrator", "squaring" not in self.integrator, "a solver", self.integrator)
         kind, target = self.similarity, self.smooth_target  # there is no velocity on a grid
         _check("smooth_target", target == "displacement", '"displacement"', target)
         local = self.patch is None or kind != "mind"  # which relates each voxel to the whole image
@@ -158,7 +159,7 @@ class Config:
 
 CHOICES = {
     "field": ("siren", "features", "voxel", "time-siren"),
-    "integrator": ("squaring", "euler", "midpoint", "rk4", "dopri5"),
+    "integrator": ("squaring", "midpoint-squaring", "euler", "midpoint", "rk4", "dopri5"),
     "order": ("upsample-integrate", "integrate-upsample", "continuous"),
     "similarity": ("lncc", "ncc", "mse", "nmi", "mind"),
     "smooth_target": ("displacement", "velocity"),

@@ -63,7 +63,8 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device) -> 
     points_alive = evaluations * points if chunk is None else min(points, chunk)
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
-    stored = steps * ndim * (1 if config.integrator == "squaring" else 12)
+    by_squaring = {"squaring": steps, "midpoint-squaring": steps + 2}
+    stored = ndim * by_squaring.get(config.integrator, 12 * steps)
     return 4 * (points_alive * floats_per_point + integrated * stored + voxels * arrays)
 
 

@@ -171,10 +171,11 @@ def test_gradients_by_every_parameter(kind, ndim):
 
 @both
 def test_features_start_at_the_identity_and_can_learn(shape):
-    """To a fiftieth of a voxel, to both sides; and a gradient reaches every lattice."""
+    """To a twentieth of a voxel, to both sides; and a gradient reaches every lattice."""
+    torch.manual_seed(0)
     field = FeatureField(shape)
     velocity = field.on_lattice(shape)
-    assert -0.02 < velocity.min() < 0 < velocity.max() < 0.02
+    assert -0.05 < velocity.min() < 0 < velocity.max() < 0.05
     (velocity * torch.randn(velocity.shape)).sum().backward()
     assert all(lattice.grad.abs().max() > 0 for lattice in field.lattices)
 

@@ -92,6 +92,22 @@ def test_resize_is_exact_for_linear_functions(shape, dtype):
 
 
 @both
+@pytest.mark.parametrize("factor", [0.6, 1, 2.3])
+def test_resize_is_what_torch_interpolates(shape, factor):
+    """Products with small matrices are the same linear interpolation, values and gradient."""
+    volume = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    other = [round(factor * n) for n in shape]
+    mode = "bilinear" if len(shape) == 2 else "trilinear"
+    wanted = torch.nn.functional.interpolate(volume, size=other, mode=mode, align_corners=True)
+    torch.testing.assert_close(resize(volume, other), wanted)
+    upstream = torch.randn_like(wanted)
+    gradients = [
+        torch.autograd.grad(out, volume, upstream)[0] for out in (resize(volume, other), wanted)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+@both
 def test_resize_field_keeps_the_motion(shape):
     """The same affine motion of the same box, written in voxels of two grids, is one motion."""
     other = tuple(2 * n + 3 for n in shape)

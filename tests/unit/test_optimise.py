@@ -167,7 +167,7 @@ def test_initial_deformation_comes_after_the_fields():
 @pytest.mark.parametrize("integrator", CHOICES["integrator"])
 def test_every_integrator_and_order_runs(integrator, order):
     """Each lowers the loss, and leads to nearly the same field as scaling and squaring."""
-    if (integrator, order) == ("squaring", "continuous"):
+    if "squaring" in integrator and order == "continuous":
         pytest.skip("to square is to compose on a grid; test_config has the refusal")
     fixed, moving, _ = pair(SMALL)
     reference = QUICK if order == "continuous" else replace(QUICK, order=order)

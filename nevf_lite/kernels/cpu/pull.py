@@ -79,6 +79,12 @@ def _pull_backward(
     for i in range(first, last):
         for j in range(h):
             for k in range(w):
+                silent = True  # as in the background of a local NCC
+                for c in range(channels):
+                    silent &= gradient[c, i, j, k] == ZERO
+                if silent:
+                    grad_field[:, i, j, k] = ZERO
+                    continue
                 a0, a1, wa0, wa1, da0, da1 = _weights(np.float32(i) + field[0, i, j, k], D, border)
                 b0, b1, wb0, wb1, db0, db1 = _weights(np.float32(j) + field[1, i, j, k], H, border)
                 c0, c1, wc0, wc1, dc0, dc1 = _weights(np.float32(k) + field[2, i, j, k], W, border)
@@ -149,8 +155,9 @@ class Pull(torch.autograd.Function):
                     _pull_backward, half,
                     volume, field, ctx.border, g, needs_image, grad_volume, grad_field,
                 )  # fmt: skip
-            axes = [0, 2] if displacement.shape[1] == 2 else [0, 1, 2]
-            grad_displacement[n] = torch.from_numpy(grad_field[axes]).view_as(displacement[n])
+            if displacement.shape[1] == 2:
+                grad_field = grad_field[[0, 2]]  # its middle axis is not one of the image's
+            grad_displacement[n] = torch.from_numpy(grad_field).view_as(displacement[n])
             if needs_image:
                 grad_image[n] = torch.from_numpy(grad_volume).view_as(image[n])
         return grad_image, grad_displacement, None

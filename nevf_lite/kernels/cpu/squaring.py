@@ -65,8 +65,7 @@ class Squaring(torch.autograd.Function):
             for step in reversed(range(ctx.steps)):
                 grid.square_backward(fields[step], after, before)
                 after, before = before, after
-            grid.copy(after, result)
-            result *= np.float32(2.0**-ctx.steps)
+            grid.copy(after, result, 2.0**-ctx.steps)
         return _tensor(out, velocity), None, None
 
 
@@ -100,8 +99,9 @@ class _GuardedGrid:
         """A view of a field without its guard cells."""
         return volume[:, self.guard : -self.guard]
 
-    def copy(self, volume: np.ndarray, out: np.ndarray) -> None:
-        out.reshape(3, -1)[:] = self.inner(volume)
+    def copy(self, volume: np.ndarray, out: np.ndarray, scale: float = 1.0) -> None:
+        """Writes a field times scale, without its guard cells, to out (3, D, H, W)."""
+        np.multiply(self.inner(volume), np.float32(scale), out=out.reshape(3, -1))
 
     def squarings(self, field: np.ndarray, count: int) -> list[np.ndarray]:
         """A field, and the result of each of `count` squarings of it."""
