@@ -12,6 +12,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -180,7 +181,8 @@ def _started(command: list[str]) -> Callable:
 def _fill(end: Callable, place: Path) -> None:
     """Leave less room than a result takes: nothing to 256 KiB, by the place's number."""
     left = int(place.name) * 7919 % 256 * 1024
-    (place / "filler").write_bytes(bytes(max(shutil.disk_usage(place).free - left, 0)))
+    with suppress(OSError):  # what is being registered may write in the same moment: full is full
+        (place / "filler").write_bytes(bytes(max(shutil.disk_usage(place).free - left, 0)))
 
 
 #: How a command is started, and what befalls it.
