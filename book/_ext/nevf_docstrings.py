@@ -26,7 +26,7 @@ viz.live viz.quiz viz.style
 registration.register registration.result registration.folder registration.channels
 registration.masks registration.contrast registration.memory
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice
-networks.prediction networks.refinement networks.training networks.meta_learning networks.starts
+networks.prediction networks.refinement networks.meta_learning networks.starts networks.training
 study.methods study.names study.plan study.run study.batches study.rows study.report
 study.statistics study.claims study.verdicts study.cluster
 study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dipy_syn

@@ -27,12 +27,12 @@ FORMAT = "nevf-siren-start-1"
 
 
 def learned_start(
-    shape: Sequence[int], config: Config, path: str | os.PathLike = SIREN_WEIGHTS
+    shape: Sequence[int], config: Config, path: str | os.PathLike | None = None
 ) -> SirenField:
     """The `start` of `register` for the preset "siren": a field with learned initial weights.
 
     shape: the finest grid, of three axes closest to RAS. config: with the spacing in mm. path: a
-    file of `save_start`, by default the one in this package. It takes the place of
+    file of `save_start`; None for the one in this package. It takes the place of
     `optimise.make_field`, which draws the weights. At 4 mm half of the iterations then do; on the
     level of 2 mm the lead is lost (`book/results/starts_train.csv`). Raises ValueError for another
     field, for 2-D images, and for a damaged file.
@@ -42,7 +42,7 @@ def learned_start(
             "start: the learned one is for volumes and the preset 'siren'; leave it out, or take "
             f"that preset, got {len(shape)}-D images and the field {config.field!r}"
         )
-    path = existing_file(path, "weights")
+    path = existing_file(path or SIREN_WEIGHTS, "weights")
     try:
         with safe_open(path, "pt") as file:
             described = json.loads((file.metadata() or {}).get("start", "{}"))
