@@ -32,6 +32,8 @@ HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
 #: A formula in a sentence and the mark behind it, which would begin a line of its own.
 MARK = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)]+)')
 
+#: The theme puts every table into one.
+TABLE = '<div class="pst-scrollable-table-container">'
 #: Beside a chapter with pages under it: it has no word.
 ARROW = '<span class="toctree-toggle"'
 #: A picture that a notebook carries inside itself.
@@ -52,6 +54,8 @@ def fix_page(text: str, path: Path) -> str:
     text = CARRIED.sub(lambda match: _image_file(match, path), text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
     text = text.replace(f"<summary>{ARROW}", f'<summary aria-label="Its pages">{ARROW}')
+    # a table wider than the page is scrolled, by the keyboard too
+    text = text.replace(TABLE, f'{TABLE[:-1]} tabindex="0">')
     # a bibliography has the role of a list, but its entries are not list items
     text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     text = text.replace(' role="doc-biblioentry"', "")
