@@ -21,7 +21,7 @@ from nevf_lite.fields import SirenField
 from nevf_lite.optimise import make_field
 from nevf_lite.scans.files import atomic, existing_file
 
-#: Initial weights of the preset "siren".
+# Initial weights of the preset "siren"; no line of the reference, which would show a path.
 SIREN_WEIGHTS = Path(__file__).parent / "weights" / "siren_start.safetensors"
 FORMAT = "nevf-siren-start-1"
 
