@@ -190,6 +190,23 @@ window.nevfLive = (() => {
     }
   }
 
+  // A function that asks for one `draw` before the next frame, however often it is called.
+  function onFrame(draw) {
+    let pending = 0;
+    return () => {
+      cancelAnimationFrame(pending);
+      pending = requestAnimationFrame(draw);
+    };
+  }
+
+  // What a slider calls: (name) => (value) => state[name] becomes the value, and `later` is called.
+  function setter(state, later) {
+    return (name) => (value) => {
+      state[name] = value;
+      later();
+    };
+  }
+
   const still = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   return {
@@ -204,6 +221,8 @@ window.nevfLive = (() => {
     diverging,
     chart,
     mount,
+    onFrame,
+    setter,
     still,
   };
 })();

@@ -15,15 +15,8 @@
     const state = { size: "1", squarings: RECORDED, on: pieces.map(() => true), share: 0 };
     const lanes = live.make("div", { class: "nl-chart nl-clock" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let pending = 0;
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
-    const set = (name) => (value) => {
-      state[name] = value;
-      later();
-    };
+    const later = live.onFrame(draw);
+    const set = live.setter(state, later);
     const size = live.slider("Voxels", SIZES, state.size, (v) => `${v} mm`, set("size"));
     const wanted = Array.from({ length: 9 }, (_, k) => k);
     const count = live.slider("Squarings", wanted, state.squarings, String, set("squarings"));

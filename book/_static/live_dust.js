@@ -32,12 +32,9 @@
     }
     const curve = live.make("div", { class: "nl-chart" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let [released, wind, paths, cursor, pending] = [scatter(), null, [], null, 0];
+    let [released, wind, paths, cursor] = [scatter(), null, [], null];
 
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
+    const later = live.onFrame(draw);
     const set = (name) => (value) => {
       state[name] = value;
       follow();

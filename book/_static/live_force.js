@@ -43,11 +43,8 @@
     const truth = live.panel("Where each voxel should go", "Arrows of the known displacement");
     const words = live.make("p", { class: "nl-words", role: "status" });
     const voxel = live.make("p", { class: "nl-words", role: "status" });
-    let [slice, scene, pending] = [null, null, 0];
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
+    let [slice, scene] = [null, null];
+    const later = live.onFrame(draw);
     const set = (name) => (value) => {
       state[name] = value;
       scene = null;

@@ -107,11 +107,8 @@ window.nevfTangent = (() => {
       live.panel("Lattices, summed", "Who moves with lattices of four spacings: a spot with a rim"),
     ];
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let [known, pending] = [null, 0];
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
+    let known = null;
+    const later = live.onFrame(draw);
     const set = (name) => (value) => {
       state[name] = value;
       if (name === "omega") known = null;

@@ -16,15 +16,8 @@
     const gap = live.panel("Difference", "The upsampled velocity less the network's");
     const cut = live.make("div", { class: "nl-chart nl-wide" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let pending = 0;
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
-    const set = (name) => (value) => {
-      state[name] = value;
-      later();
-    };
+    const later = live.onFrame(draw);
+    const set = live.setter(state, later);
     const step = live.slider("Step L", STEPS, state.step, (v) => `${v} voxels`, set("step"));
     const omega = live.slider("Frequency ω₀", OMEGAS, state.omega, String, set("omega"));
     const rows = Array.from({ length: SHAPE[1] }, (_, k) => k);

@@ -17,11 +17,7 @@
     const map = live.panel("Lattice under exp(v)", "A lattice moved by the flow of the velocity");
     const curve = live.make("div", { class: "nl-chart" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let pending = 0;
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
+    const later = live.onFrame(draw);
     const omega = live.slider("Frequency ω₀", OMEGAS, state.omega, String, (value) => {
       state.omega = value;
       later();

@@ -23,11 +23,8 @@
     const paths = live.panel("Five points", "The jump of five points, made of two jumps half as long");
     const clock = live.make("div", { class: "nl-chart nl-clock" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let [chain, velocity, pending] = [null, null, 0];
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
+    let [chain, velocity] = [null, null];
+    const later = live.onFrame(draw);
     const set = (name) => (value) => {
       state[name] = value;
       chain = null;

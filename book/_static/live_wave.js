@@ -15,15 +15,8 @@
     const state = { step: 5, length: 20, turn: 0 };
     const picture = live.make("div", { class: "nl-chart nl-wide" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let pending = 0;
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
-    const set = (name) => (value) => {
-      state[name] = value;
-      later();
-    };
+    const later = live.onFrame(draw);
+    const set = live.setter(state, later);
     const voxels = (v) => (v === 1 ? "1 voxel" : `${v} voxels`);
     const step = live.slider("Step L", STEPS, state.step, voxels, set("step"));
     const length = live.slider("Wavelength", LENGTHS, state.length, voxels, set("length"));

@@ -18,11 +18,8 @@
     const seen = live.panel("Squared local correlation", "The squared local correlation of both");
     const curve = live.make("div", { class: "nl-chart nl-wide" });
     const words = live.make("p", { class: "nl-words", role: "status" });
-    let [slice, found, judges, pending] = [null, null, {}, 0];
-    const later = () => {
-      cancelAnimationFrame(pending);
-      pending = requestAnimationFrame(draw);
-    };
+    let [slice, found, judges] = [null, null, {}];
+    const later = live.onFrame(draw);
     const set = (name) => (value) => {
       if (name !== "window") found = null;
       state[name] = value;
