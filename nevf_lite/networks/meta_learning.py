@@ -129,11 +129,9 @@ def _draw(
     if reptile.flips and generator.random() < 0.5:
         pair = pair.flip(mirror_axis + 2)
     head = (pair > FOREGROUND).any(dim=1).any(dim=0)
-    for axis in range(head.ndim):
-        others = [a for a in range(head.ndim) if a != axis]
-        occupied = head.any(dim=others[0]) if len(others) == 1 else head.amax(dim=others)
-        (inside,) = occupied.nonzero(as_tuple=True)
-        first = max(0, inside[0].item() - MARGIN)
-        last = min(head.shape[axis] - 1, inside[-1].item() + MARGIN)
-        pair = pair.narrow(axis + 2, first, last - first + 1)
+    inside = head.nonzero()
+    ends = zip(inside.amin(dim=0).tolist(), inside.amax(dim=0).tolist(), head.shape, strict=True)
+    for axis, (first, last, size) in enumerate(ends, start=2):
+        first, last = max(0, first - MARGIN), min(size - 1, last + MARGIN)
+        pair = pair.narrow(axis, first, last - first + 1)
     return pair[:1].contiguous(), pair[1:].contiguous()
