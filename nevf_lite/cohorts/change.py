@@ -31,10 +31,10 @@ _DEFAULT = preset("default")
 #: The preset "default" for two scans of one person. One scanner made both, so their intensities can
 #: be compared everywhere: NCC of the whole head finds more of a small change than local NCC. What
 #: is left between them is the change that is looked for, and not noise: no level is spared, steps
-#: are half as long, and the penalty on gradients is a small one.
+#: are a quarter as long, and the penalty on gradients is a small one.
 CONFIG = preset(
     _DEFAULT,
-    levels=tuple(replace(level, lr=0.5 * level.lr) for level in _DEFAULT.levels),
+    levels=tuple(replace(level, lr=0.25 * level.lr) for level in _DEFAULT.levels),
     similarity="ncc",
     smooth=0.02,
     noise_ceiling=1.0,
