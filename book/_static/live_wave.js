@@ -31,7 +31,7 @@
     });
     host.append(
       live.make("div", { class: "nl-controls" }, step.element, length.element, turn.element),
-      live.make("div", { class: "nl-buttons" }, play.button),
+      live.make("div", { class: "nevf-buttons" }, play.button),
       picture,
       words,
     );
