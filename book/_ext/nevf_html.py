@@ -30,6 +30,9 @@ MARK = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;
 LONG_CODE = re.compile(r'(<span class="pre">)(?=[\w.:/]{25})([\w.:/]+)(?=</span>)')
 BREAK = re.compile(r"(::|/|_(?=\w))")
 
+#: An option in a sentence, which would break behind its hyphens.
+OPTION = re.compile(r'<span class="pre">(-{1,2}[\w-]{1,20})</span>')
+
 #: The theme puts every table into one.
 TABLE = '<div class="pst-scrollable-table-container">'
 #: Beside a chapter with pages under it: it has no word.
@@ -47,6 +50,7 @@ def fix_page(text: str, path: Path) -> str:
     text = BLANK.sub(r"\1", text)
     text = MARK.sub(r'<span class="nevf-whole">\1</span>', text)
     text = fix_tables(text)
+    text = OPTION.sub(r'<span class="pre nevf-whole">\1</span>', text)
     text = LONG_CODE.sub(lambda match: match[1] + BREAK.sub(r"\1<wbr>", match[2]), text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)

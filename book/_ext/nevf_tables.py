@@ -15,6 +15,7 @@ from nevf_lite.data.splits import titled
 
 TABLE = re.compile(r'<table[^>]* class="dataframe">.*?</table>', re.S)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+HYPHEN = re.compile(r"(?<![\w.])-(?=\d)")
 #: What pandas writes into a cell without a value.
 MISSING = {"NaN", "nan", "None", "<NA>", "–"}
 POINT, DIGIT = "\u2008", "\u2007"  # blanks as wide as a decimal point and a digit
@@ -72,6 +73,9 @@ def _column(cells: tuple[Tag, ...]) -> None:
     elif all(NUMBER.fullmatch(texts[k]) for k in known):
         for k, text in zip(known, aligned([texts[k] for k in known]), strict=True):
             cells[k].string = text
+    else:
+        for k in known:
+            cells[k].string = HYPHEN.sub("−", texts[k])
 
 
 def aligned(numbers: list[str]) -> list[str]:

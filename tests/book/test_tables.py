@@ -55,7 +55,8 @@ def test_a_gap_is_a_dash_and_counts_stay_counts():
 
 
 def test_words_stand_on_the_left_under_their_title():
-    found = table(verdict=["ahead", "3 pairs: open", "", "ahead"], pairs=[9, 3, 9, 9])
+    found = table(verdict=["ahead", "3 pairs: open", "", "ahead"], pairs=["-1 to 2"] * 4)
+    assert column(found, 1) == ["−1 to 2"] * 4
     left = [cell.get_text() for cell in found.find_all(class_="nevf-text") if cell.name == "td"]
     assert left == ["ahead", "3 pairs: open", "", "ahead"]
     assert "verdict" in [cell.get_text() for cell in found.thead.find_all(class_="nevf-text")]
