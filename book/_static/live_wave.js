@@ -20,7 +20,7 @@
     const voxels = (v) => (v === 1 ? "1 voxel" : `${v} voxels`);
     const step = live.slider("Step L", STEPS, state.step, voxels, set("step"));
     const length = live.slider("Wavelength", LENGTHS, state.length, voxels, set("length"));
-    const turn = live.slider("The wave has moved", TURNS, 0, (v) => `${v.toFixed(2)} waves`, (v) => {
+    const turn = live.slider("Wave moved by", TURNS, 0, (v) => `${v.toFixed(2)} waves`, (v) => {
       play.stop();
       set("turn")(v);
     });
