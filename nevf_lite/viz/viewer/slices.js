@@ -137,7 +137,7 @@ function drawSlice(canvas) {
   const [left, right] = meta.letters[b], [below, above] = meta.letters[c];
   ctx.fillText(left, x - 7, y + h / 2);
   ctx.fillText(right, x + w + 7, y + h / 2);
-  ctx.fillText(above, x + w / 2, y - 7);
+  ctx.fillText(above, x + w / 2, y - 6);
   ctx.fillText(below, x + w / 2, y + h + 8);
 }
 
