@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nevf_lite.data.splits import TITLES
-from nevf_lite.study.claims import admitted, published, read_claims
+from nevf_lite.study.claims import Side, admitted, published, read_claims
 from nevf_lite.study.statistics import MIN_PAIRS
 from nevf_lite.study.verdicts import (
     FAILS,
@@ -81,10 +81,10 @@ def sources() -> dict[str, pd.DataFrame]:
     claims, labels = read_claims(BOOK / "claims.yml")
     rows, found = published(BOOK / "results"), {}
     for claim in claims:
-        asked = {labels.get(name, name) for names in claim.compare for name in names}
         used = admitted(rows, claim)
-        for study, of_study in used[used["label"].isin(asked)].groupby("study"):
-            found[study] = pd.concat([found[study], of_study]) if study in found else of_study
+        for name in (name for names in claim.compare for name in names):
+            for study, of_study in Side.of(name, labels).rows(used).groupby("study"):
+                found[study] = pd.concat([found[study], of_study]) if study in found else of_study
     return {study: of_study[~of_study.index.duplicated()] for study, of_study in found.items()}
 
 

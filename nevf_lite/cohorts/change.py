@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from scipy.linalg import expm, logm
 
+from nevf_lite.cohorts.brightness import blurred, even_brightness
 from nevf_lite.cohorts.velocities import mean_velocity
 from nevf_lite.config import Config, preset
 from nevf_lite.integrate import determinant
@@ -26,9 +27,18 @@ from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine
 from nevf_lite.transforms.transform import Transform
 
-#: The preset "default" for two scans of one person. What is left between them is the change that is
-#: looked for, and not noise: no level is spared, and the penalty on gradients is smaller.
-CONFIG = preset("default", smooth=0.1, noise_ceiling=1.0)
+_DEFAULT = preset("default")
+#: The preset "default" for two scans of one person. One scanner made both, so their intensities can
+#: be compared everywhere: NCC of the whole head finds more of a small change than local NCC. What
+#: is left between them is the change that is looked for, and not noise: no level is spared, steps
+#: are half as long, and the penalty on gradients is a small one.
+CONFIG = preset(
+    _DEFAULT,
+    levels=tuple(replace(level, lr=0.5 * level.lr) for level in _DEFAULT.levels),
+    similarity="ncc",
+    smooth=0.02,
+    noise_ceiling=1.0,
+)
 #: |J| below this counts as this: a fold has no logarithm.
 SMALLEST = 1e-3
 
@@ -142,9 +152,13 @@ def longitudinal(
     shape of the first; both show as change where there is none (Reuter et al. 2012). Here each scan
     is resampled once, half-way between them. There they are registered in both directions; the
     velocity is half the difference of the two, so that it changes its sign with the order of the
-    scans, and its halves lead from the middle to each scan. Changes are found too small, the more
-    the smaller they are and the coarser the voxels: of ventricles that grow by 28 % in a simulated
-    slice of 1 mm, 96 %; by 11 %, 90 %. Raises what `register` raises.
+    scans, and its halves lead from the middle to each scan.
+
+    Before it, a slow difference of brightness is taken out, and both are blurred by a voxel, see
+    `cohorts.brightness`. Of ventricles that grow by 6, 11 or 28 % in a simulated slice of 1 mm, or
+    shrink by 11 %, 95 to 103 % is found, also where one scan is 10 % brighter on one side. The
+    settings are for scans of one scanner and sequence; for others use similarity="lncc", which
+    finds nine tenths of a change. Raises what `register` raises.
     """
     images = [load_image(first, "first"), load_image(second, "second")]
     half = _half_motion(*images) if rigid else np.eye(4)
@@ -155,6 +169,7 @@ def longitudinal(
         Transform.from_affine(matrix, middle, grid).warp_image(image)
         for matrix, grid, image in zip(halves, grids, images, strict=True)
     ]
+    there = [blurred(scan) for scan in even_brightness(*there)]
     flows = []
     for fixed, moving in (there, there[::-1]):
         result = register(fixed, moving, config, **{"progress": False, **(options or {})})

@@ -1,12 +1,14 @@
 """The claims of the paper, as they are written in `book/claims.yml`, and the rows that test them.
 
-A claim is tested on rows of the test split at 1 mm, the paper's resolution. `verdicts` says what
-they show.
+A claim is tested on rows of the test split, at 1 mm, the paper's resolution, unless a name says
+another. `verdicts` says what they show.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,8 @@ class Claim:
     paper. says: the claim in our words. untested: why it cannot be tested here, or "".
     kind: "difference" of means over pairs, "percent" by which one mean exceeds another, "ratio" of
     means, "level" beside the paper's mean, or "limit" of a mean. measure: column of the rows.
-    compare: ((ours, other), ...), names of methods; for a level or a limit (ours,) each. wanted:
+    compare: ((ours, other), ...), names of methods, see `Side`; for a level or a limit (ours,)
+    each. wanted:
     "more" or "less". limit: of a limit. printed: by data set, numbers that the paper's tables do
     not give. size: whether the paper's number has to be reached, or only its sign. datasets: those
     it is made for. study: the one whose rows count whoever they are of, for what does not depend
@@ -109,10 +112,50 @@ def of_test_split(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[np.fromiter((pair in wanted for pair in pairs), bool, len(rows))]
 
 
-def admitted(rows: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """The rows that may decide a claim: at 1 mm, of the test split or of the claim's study.
+@dataclass(frozen=True)
+class Side:
+    """The rows of one side of a comparison: "NeVF", "NeVF at 2 mm", "NeVF after 80 iterations".
 
-    A row without a spacing worked on the images' own grid, which is 1 mm.
+    method: named as in `paper.csv`. label: of the rows. spacing: mm; a row without one worked on
+    the images' own grid, which is 1 mm. iterations: of the trajectory at which its Dice is taken,
+    or None for the end.
     """
-    rows = rows[rows["spacing_mm"].fillna(1.0) == 1]
+
+    method: str
+    label: str
+    spacing: float = 1.0
+    iterations: int | None = None
+
+    @classmethod
+    def of(cls, name: str, labels: Mapping[str, str]) -> Side:
+        """The side that a claim calls `name`; labels: see `read_claims`."""
+        form = r"(.+?)(?: after (\d+) iterations)?(?: at (\d+) mm)?"
+        method, iterations, spacing = re.fullmatch(form, name).groups()
+        at = f" at {spacing} mm" if spacing else ""
+        whole = f"{method} after iterations{at}" if iterations else f"{method}{at}"
+        return cls(
+            method,
+            labels.get(whole, labels.get(method, method)),
+            float(spacing or 1),
+            int(iterations) if iterations else None,
+        )
+
+    def rows(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Those of its label and spacing, with the Dice after its iterations."""
+        alike = rows["spacing_mm"].fillna(1.0) == self.spacing
+        found = rows[alike & (rows["label"] == self.label)]
+        if self.iterations is None:
+            return found
+        return found.assign(dice=[self._dice_on_the_way(row) for row in found.itertuples()])
+
+    def _dice_on_the_way(self, row: tuple) -> float:
+        """From a trajectory: the start, then a Dice each so many iterations, and the end."""
+        number, off = divmod(self.iterations, json.loads(row.options)["trajectory"])
+        if off:
+            raise ValueError(f"{row.label}: its trajectory has no {self.iterations} iterations")
+        return json.loads(row.trajectory)[number][1]
+
+
+def admitted(rows: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """The rows that may decide a claim: of the test split, or of the claim's study."""
     return rows[rows["study"] == claim.study] if claim.study else of_test_split(rows)

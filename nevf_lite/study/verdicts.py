@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nevf_lite.study.claims import Claim, admitted, published, read_claims
+from nevf_lite.study.claims import Claim, Side, admitted, published, read_claims
 from nevf_lite.study.statistics import MIN_PAIRS, exact_p, holm, interval
 
 if TYPE_CHECKING:
@@ -114,12 +114,11 @@ def find(
     findings = []
     for dataset in claim.datasets:
         for compared in claim.compare:
-            sides = [
-                rows[(rows["dataset"] == dataset) & (rows["label"] == labels.get(name, name))]
-                for name in compared
-            ]
-            waiting = Finding(dataset, compared, *_printed(claim, compared, dataset, paper))
-            findings.append(_measure(claim, waiting, sides))
+            sides = [Side.of(name, labels) for name in compared]
+            methods = [s.method if s.iterations is None else "" for s in sides]
+            waiting = Finding(dataset, compared, *_printed(claim, methods, dataset, paper))
+            of_dataset = rows[rows["dataset"] == dataset]
+            findings.append(_measure(claim, waiting, [side.rows(of_dataset) for side in sides]))
     return findings
 
 
@@ -183,17 +182,20 @@ def _measure(claim: Claim, finding: Finding, sides: list[pd.DataFrame]) -> Findi
 
 
 def _printed(
-    claim: Claim, compared: tuple[str, ...], dataset: str, paper: pd.DataFrame
+    claim: Claim, methods: list[str], dataset: str, paper: pd.DataFrame
 ) -> tuple[float, float]:
-    """The paper's number and its standard deviation: typed in the claim, or from its tables."""
+    """The paper's number and its standard deviation: typed in the claim, or from its tables.
+
+    methods: names in `paper.csv`; it prints no Dice of a method on the way, which is "" here.
+    """
     if claim.kind == "limit":
         return claim.limit, np.nan
     if claim.printed is not None:
         return float(claim.printed.get(dataset, np.nan)), np.nan
     of_dataset = paper[paper["dataset"] == dataset].drop_duplicates("label").set_index("label")
-    values = of_dataset[_PRINTED[claim.measure]].reindex(list(compared)).to_numpy(float)
+    values = of_dataset[_PRINTED[claim.measure]].reindex(methods).to_numpy(float)
     if claim.kind == "level":
-        return values[0], float(of_dataset["dice_sd"].get(compared[0], np.nan))
+        return values[0], float(of_dataset["dice_sd"].get(methods[0], np.nan))
     if claim.kind == "difference":
         return values[0] - values[1], np.nan
     ratio = values[0] / values[1]

@@ -15,7 +15,7 @@ RESULTS = ROOT / "book" / "results"
 STUDIES = sorted(path.stem for path in RESULTS.glob("*.yml"))
 #: Studies that show what a method is worth. Every other is where something was chosen or learned.
 SHOWN = {"tables", "ablations", "ablations_seed1", "ablations_seed2"}
-SHOWN |= {"rerun", "paper_ablations", "classical", "networks", "budgets", "on_top", "long"}
+SHOWN |= {"rerun", "paper_ablations", "classical", "networks", "curves", "on_top", "long"}
 SHOWN |= {"presets_test", "network_starts"}
 RECORDS = sorted((ROOT / "nevf_lite" / "networks" / "weights").glob("*.json"))
 
