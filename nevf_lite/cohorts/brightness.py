@@ -33,7 +33,7 @@ def even_brightness(
     means = [ndimage.gaussian_filter(values * flat, sigma, mode="constant") for values in pair]
     lit = np.minimum(*means) > 1e-6 * max(mean.max() for mean in means)
     ratio = np.zeros_like(pair[0])
-    # logs, and not the log of a quotient: exchanged scans then get the same numbers, bit for bit
+    # a difference of logarithms, which changes its sign and nothing else with the order of the scans
     ratio[lit] = 0.5 * (np.log(means[0][lit]) - np.log(means[1][lit]))
     return tuple(
         nib.Nifti1Image((values * np.exp(sign * ratio)).reshape(scan.shape), scan.affine)
