@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nevf_lite.data.splits import TITLES
 from nevf_lite.study.claims import Side, admitted, published, read_claims
 from nevf_lite.study.statistics import MIN_PAIRS
 from nevf_lite.study.verdicts import (
@@ -25,7 +26,6 @@ from nevf_lite.study.verdicts import (
 )
 
 BOOK = Path(__file__).resolve().parents[1]
-TITLES = {"mindboggle": "Mindboggle", "oasis": "OASIS"}
 #: Left empty in the Markdown of a notebook, where no directive is wanted; the built page fills it.
 VERDICTS_SPAN = '<span class="nevf-verdicts"></span>'
 #: Of a verdict: how the headline counts it, and the class of its mark on the page.

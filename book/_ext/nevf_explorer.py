@@ -14,9 +14,10 @@ import json
 import pandas as pd
 from docutils import nodes
 from docutils.statemachine import StringList
-from nevf_claims import BOOK, TITLES
+from nevf_claims import BOOK
 from sphinx.util.docutils import SphinxDirective
 
+from nevf_lite.data.splits import TITLES
 from nevf_lite.study.claims import of_test_split, published, read_claims
 from nevf_lite.study.statistics import MIN_PAIRS
 

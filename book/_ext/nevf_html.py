@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from nevf_tables import fix_tables
 from PIL import Image
 
 #: Preloading a font fails on pages opened from the disk. The style sheet loads the same fonts in a
@@ -22,15 +23,15 @@ SOURCE_LINK = re.compile(r'href="((?:\.\./|[\w/])[\w./-]*)\.(?:md|ipynb)(#[^"]*)
 #: Every blank of a signature has a span of its own, a twentieth of the page of the package.
 BLANK = re.compile(r'<span class="w">(\s+)</span>')
 
-#: A cell of pandas without a value, and a table's second header row, which holds only names of the
-#: index: they go to the first one, which is empty above them.
-MISSING = re.compile(r"<td>(?:NaN|nan|None)</td>")
-_ROW = r"(<tr[^>]*>(?:(?!</tr>).)*</tr>)"  # one row, and no more than one
-TWO_HEADERS = re.compile(rf"<thead>\s*{_ROW}\s*{_ROW}\s*</thead>", re.S)
-HEADER = re.compile(r"<th[^>]*>(.*?)</th>", re.S)
-
 #: A formula in a sentence and the mark behind it, which would begin a line of its own.
 MARK = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)]+)')
+
+#: A long name of code in a table, and where it may go on in the next line.
+LONG_CODE = re.compile(r'(<span class="pre">)(?=[\w.:/]{25})([\w.:/]+)(?=</span>)')
+BREAK = re.compile(r"(::|/|_(?=\w))")
+
+#: An option in a sentence, which would break behind its hyphens.
+OPTION = re.compile(r'<span class="pre">(-{1,2}[\w-]{1,20})</span>')
 
 #: The theme puts every table into one.
 TABLE = '<div class="pst-scrollable-table-container">'
@@ -48,9 +49,9 @@ def fix_page(text: str, path: Path) -> str:
     text = PRELOAD.sub("", text)
     text = BLANK.sub(r"\1", text)
     text = MARK.sub(r'<span class="nevf-whole">\1</span>', text)
-    if 'class="dataframe"' in text:
-        text = MISSING.sub("<td>–</td>", text)
-        text = TWO_HEADERS.sub(_one_header, text)
+    text = fix_tables(text)
+    text = OPTION.sub(r'<span class="pre nevf-whole">\1</span>', text)
+    text = LONG_CODE.sub(lambda match: match[1] + BREAK.sub(r"\1<wbr>", match[2]), text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
     text = text.replace(f"<summary>{ARROW}", f'<summary aria-label="Its pages">{ARROW}')
@@ -73,17 +74,6 @@ def fix_page(text: str, path: Path) -> str:
 def _signature_lines(items: str) -> str:
     lines = items.replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
     return f'<span class="sig-lines">{lines}</span>'
-
-
-def _one_header(match: re.Match) -> str:
-    above, below = (HEADER.findall(row) for row in match.groups())
-    if len(above) != len(below) or any(a and b for a, b in zip(above[1:], below[1:], strict=True)):
-        return match[0]
-    cells = (
-        f'<th style="text-align: left;">{b}</th>' if b else f"<th>{a}</th>"
-        for a, b in zip(above, below, strict=True)
-    )
-    return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
 def fix_search(folder: Path) -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from nevf_claims import TITLES, claims_table, headline, sources
+from nevf_claims import claims_table, headline, sources
 from nevf_trust import trust_table
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from nevf_lite.data.splits import TITLES
 from nevf_lite.study import read_rows
 
 BOOK = Path(__file__).resolve().parents[1]

@@ -60,7 +60,7 @@ def trust_table(part: str) -> str:
             f"commit {marks}, {'; '.join(machines)}."
         )
     columns, rows = COLUMNS[part], document[part]
-    lines = [list(columns.values()), ["---"] * len(columns)]
+    lines = [list(columns.values()), ["---", *["---:"] * (len(columns) - 1)]]
     lines += [[_cell(row[key]) for key in columns] for row in rows]
     if len(rows) > 1 and part != "threads":
         sums = [sum(row[key] for row in rows) for key in list(columns)[1:]]

@@ -33,9 +33,9 @@
     const play = player(lanes, 9, set("share"));
     host.append(
       live.make("div", { class: "nl-controls" }, size.element, count.element),
-      live.make("div", { class: "nl-buttons", role: "group", "aria-label": "With a kernel" }, ...toggles),
+      live.make("div", { class: "nevf-buttons", role: "group", "aria-label": "With a kernel" }, ...toggles),
       lanes,
-      live.make("div", { class: "nl-buttons" }, play.button),
+      live.make("div", { class: "nevf-buttons" }, play.button),
       words,
     );
 

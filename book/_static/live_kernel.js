@@ -125,7 +125,7 @@ window.nevfTangent = (() => {
     });
     host.append(
       live.make("div", { class: "nl-controls" }, omega.element, across.element, up.element),
-      live.make("div", { class: "nl-buttons" }, again),
+      live.make("div", { class: "nevf-buttons" }, again),
       live.make("div", { class: "nl-bench nl-three" }, ...panels.map(({ element }) => element)),
       words,
     );

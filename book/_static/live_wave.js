@@ -20,7 +20,7 @@
     const voxels = (v) => (v === 1 ? "1 voxel" : `${v} voxels`);
     const step = live.slider("Step L", STEPS, state.step, voxels, set("step"));
     const length = live.slider("Wavelength", LENGTHS, state.length, voxels, set("length"));
-    const turn = live.slider("The wave has moved", TURNS, 0, (v) => `${v.toFixed(2)} waves`, (v) => {
+    const turn = live.slider("Wave moved by", TURNS, 0, (v) => `${v.toFixed(2)} waves`, (v) => {
       play.stop();
       set("turn")(v);
     });
@@ -31,7 +31,7 @@
     });
     host.append(
       live.make("div", { class: "nl-controls" }, step.element, length.element, turn.element),
-      live.make("div", { class: "nl-buttons" }, play.button),
+      live.make("div", { class: "nevf-buttons" }, play.button),
       picture,
       words,
     );

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _OASIS_TRAIN = (*map(str, range(1000, 1008)), "1101", "1104", "1107", "1110", "1113")
 #: Subjects on which networks are trained and every hyper-parameter is chosen. trtNN and 10MM are
 #: the same people (trt01-14 are 1000-1013), so they are split together.
@@ -12,6 +14,18 @@ TEST_ATLASES = {"mindboggle": ("trt09", "trt10", "trt11"), "oasis": ("1018", "10
 TEST_SCANS = {"mindboggle": ("trt12", "trt13", "trt14"), "oasis": ("1122", "1125", "1128")}
 #: The test people of Mindboggle under their names in OASIS: nothing may be tuned on them either.
 _MINDBOGGLE_TEST = {"oasis": tuple(map(str, range(1008, 1014)))}
+
+#: The data sets of the studies as they are written on a page.
+TITLES = {"mindboggle": "Mindboggle", "oasis": "OASIS"}
+
+
+def titled(text: str) -> str:
+    """A text that begins with the name of a data set, "oasis 1001", as it is written: "OASIS 1001".
+
+    A text that begins with anything else comes back as it is.
+    """
+    word = re.match(r"\w*", text)[0]
+    return TITLES.get(word, word) + text[len(word) :]
 
 
 def split(subject: str) -> str | None:

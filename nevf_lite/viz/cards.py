@@ -11,11 +11,13 @@ from matplotlib.ticker import MaxNLocator
 
 from nevf_lite.viz.style import CARD, FIXED, ON_CARD, ON_CARD_MUTED, WIDTH, Picture
 
+_HIGHEST = 3.6  # inches, of a panel that is alone
 
-def outline_of(ax, image) -> None:
-    """Draw the edge of (1, 1, H, W), halfway between its lowest and highest value, in blue."""
+
+def outline_of(ax, image, colour: str = FIXED) -> None:
+    """Draw the edge of (1, 1, H, W), halfway between its lowest and highest value."""
     plane = plane_of(image)
-    ax.contour(plane.T, levels=[(plane.min() + plane.max()) / 2], colors=FIXED, linewidths=1.0)
+    ax.contour(plane.T, levels=[(plane.min() + plane.max()) / 2], colors=colour, linewidths=1.0)
 
 
 def plane_of(values) -> np.ndarray:
@@ -26,20 +28,24 @@ def plane_of(values) -> np.ndarray:
 
 
 def cards(panels: Mapping[str, np.ndarray], columns: int, bar_height: float = 0.0):
-    """A dark card with axes for each panel. bar_height: inches left for a colour bar."""
+    """A dark card with axes for each panel. bar_height: inches left for a colour bar.
+
+    A single panel stands in the middle of a card as wide as all others, no higher than a screen.
+    """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     aspect = max(v.shape[1] / v.shape[0] for v in panels.values())
-    height = rows * ((WIDTH / columns - 0.1) * aspect + 0.32) + bar_height + 0.1
+    tall = min((WIDTH / columns - 0.1) * aspect, _HIGHEST if len(panels) == 1 else np.inf)
+    height = rows * (tall + 0.32) + bar_height + 0.1
     figure = Picture(figsize=(WIDTH, height), facecolor=CARD, layout="constrained")
-    figure.trim = True
+    figure.trim = len(panels) > 1
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
         ax.set_aspect("equal")
     axes = axes[: len(panels)]
     for ax, title in zip(axes, panels, strict=True):
-        ax.set_title(title, color=ON_CARD, fontsize=9.5)
+        ax.set_title(title, color=ON_CARD, fontsize=10.5)
     return figure, axes
 
 

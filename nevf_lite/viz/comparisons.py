@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from nevf_lite.data.splits import titled
+from nevf_lite.viz.naming import Mark, name_marks
 from nevf_lite.viz.style import (
     AFTER,
     ALARM,
@@ -66,8 +68,8 @@ def overlap(
                     axes.plot(
                         paper[dataset, label], row, "D", mfc="none", mec=ALARM, markersize=5.5
                     )
-            axes.set(title=dataset, xlabel="Dice")
-            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.set(title=titled(dataset), xlabel="Dice")
+            axes.xaxis.set_major_locator(MaxNLocator(4 if len(datasets) < 3 else 2))
             axes.grid(axis="x")
         panels[0].set_yticks(range(len(labels)), labels, fontsize=8.5)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
@@ -89,7 +91,7 @@ def dice_against_time(
     before: float,
     theme: str = "any",
 ) -> Picture:
-    """Dice over seconds, on a logarithmic time axis: one course for each method.
+    """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
 
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
         left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" gets the
@@ -103,7 +105,7 @@ def dice_against_time(
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(3.9)
         axes = figure.subplots()
-        axes.axhline(before, color=INK[theme], lw=1, ls=":", label="before")
+        axes.axhline(before, color=INK[theme], lw=1, ls=":")
         base_methods = list(dict.fromkeys(_base_method(name) for name in drawn))
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
             index = base_methods.index(_base_method(name))
@@ -126,7 +128,13 @@ def dice_against_time(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.grid(True)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        axes.margins(x=0.12)
+        start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
+        marks = [Mark("before", start, before, INK[theme])]
+        for (name, (seconds, dice)), line in zip(drawn.items(), axes.lines[1:], strict=True):
+            if len(seconds):
+                marks.append(Mark(name, seconds[-1], dice[-1], line.get_color()))
+        name_marks(axes, marks)
     ends = [
         f"{name} reaches {dice[-1]:.3f} after {seconds[-1]:.0f} s"
         for name, (seconds, dice) in drawn.items()

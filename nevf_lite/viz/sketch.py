@@ -12,14 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nevf_lite.grid import identity
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.viz.cards import cards, colour_bar, outline_of, plane_of
+from nevf_lite.viz.naming import Mark, name_marks
 from nevf_lite.viz.style import (
+    CARD,
     CURVE_COLOURS,
     DIVERGING,
+    FIXED,
     FOLD,
     GREY,
     MOVED,
@@ -32,6 +35,7 @@ from nevf_lite.viz.style import (
 
 _COLOUR_MAPS = {"grey": GREY, "diverging": DIVERGING, "sequential": SEQUENTIAL}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_LONGEST = 24  # letters of a name that has room beside its curve
 
 
 @styled
@@ -53,7 +57,8 @@ def images(
     "grey", "sequential" or "diverging" (its middle colour is the middle of the limits). unit: label
     of a colour bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian
     determinants. outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest
-    value, is drawn in blue over every panel. columns: the most panels in a row.
+    value, is drawn over every panel, in blue, or in black where blue is a value. columns:
+    the most panels in a row.
     """
     flat = {title: plane_of(values) for title, values in panels.items()}
     if limits is None:
@@ -66,7 +71,7 @@ def images(
             crushed = np.ma.masked_where(values > 0, np.ones_like(values))
             ax.imshow(crushed.T, origin="lower", cmap=ListedColormap([FOLD]))
         if outline is not None:
-            outline_of(ax, outline)
+            outline_of(ax, outline, FIXED if colours == "grey" else CARD)
     if unit:
         colour_bar(figure, axes, scale, _COLOUR_MAPS[colours], unit)
     figure.alt = alt
@@ -177,8 +182,10 @@ def curves(
 
     log: "x", "y" or "xy" for logarithmic axes. marks: whether each point has a symbol, which tells
     curves apart without colour, or the names of the curves that have them. equal: equal scales on x
-    and y, for paths in the plane. above: put the legend above the axes, where it covers no curve.
-    height: inches.
+    and y, for paths in the plane. above: a legend, if there is one, stands above the axes, where it
+    covers no curve. height: inches.
+
+    Several curves are named at their ends. Long names, and those of paths, are in a legend.
     """
     import matplotlib
 
@@ -201,7 +208,9 @@ def curves(
         axes.grid(True)
         if equal:
             axes.set_aspect("equal")
-        if len(lines) > 1:
+        if len(lines) > 1 and not equal and max(map(len, lines)) <= _LONGEST:
+            name_marks(axes, [Mark(line.get_label(), *_end(line)) for line in axes.lines])
+        elif len(lines) > 1:
             location = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if equal else {}
             if above:
                 location = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
@@ -210,12 +219,29 @@ def curves(
     return figure
 
 
+def _end(line) -> tuple[float, float, str]:
+    """Where a curve ends, in data coordinates, and its colour."""
+    x, y = np.asarray(line.get_xydata(), float)[-1]
+    return x, y, line.get_color()
+
+
 def _ticks(axes, xs: Sequence[float], log: str) -> None:
     """Plain numbers: integers where every x is one; each x where a log axis has at most nine."""
-    if "x" in log and len(xs) <= 9:
-        axes.set_xticks(xs, [f"{v:g}" for v in xs])
-        axes.set_xticks([], minor=True)
-    elif "x" not in log and all(v.is_integer() for v in xs):
+    plain = FuncFormatter(_plain)
+    if "x" in log:
+        few = len(xs) <= 9
+        axes.xaxis.set_major_locator(FixedLocator(xs) if few else LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(plain)
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif all(v.is_integer() for v in xs):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if "y" in log:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axes.yaxis.set_major_formatter(plain)
+
+
+def _plain(value: float, _position: int | None = None) -> str:
+    """A number as one would write it: 0.001 and 2000, but a power of ten beyond."""
+    exponent = int(np.floor(np.log10(abs(value)))) if value else 0
+    if -4 < exponent < 5:
+        return f"{value:g}"
+    return f"${value / 10.0**exponent:g}\\cdot 10^{{{exponent}}}$".replace("1\\cdot ", "")

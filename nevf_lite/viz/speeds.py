@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import matplotlib
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from nevf_lite.viz.naming import Mark, name_marks
 from nevf_lite.viz.style import CURVE_COLOURS, INK, Picture, chart, ink_style, styled
 
 #: A symbol for each backend, because colour alone does not separate them for every reader.
@@ -54,8 +55,10 @@ def roofline(
                 rotation_mode="anchor",
                 transform_rotates_text=True,  # parallel to the line on logarithmic axes too
             )
+        marks = []
         for number, (operation, results) in enumerate(points.items()):
             colour = CURVE_COLOURS[number % len(CURVE_COLOURS)]
+            marks.append(Mark(operation, *_fastest(results.values()), colour))
             xs, ys = (np.array(list(v)) for v in zip(*results.values(), strict=True))
             axes.plot(xs, ys / 1e9, "-", color=colour, lw=1.6)
             for backend, (intensity, speed) in results.items():
@@ -79,13 +82,16 @@ def roofline(
             for n, name in enumerate(backends)
         ]
         symbols[0].set_markerfacecolor("none")
-        colours = [
-            Line2D([], [], lw=3, color=CURVE_COLOURS[n % len(CURVE_COLOURS)], label=name)
-            for n, name in enumerate(points)
-        ]
-        figure.legend(handles=colours + symbols, loc="outside upper center", ncols=4)
+        figure.legend(handles=symbols, loc="outside upper center", ncols=4)
+        name_marks(axes, marks)
     figure.alt = f"A roofline, Gflop a second: {'; '.join(descriptions)}; at most {rate / 1e9:.3g}."
     return figure
+
+
+def _fastest(results: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Operations a byte and Gflop a second of the backend with the most of the latter."""
+    intensity, speed = max(results, key=lambda result: result[1])
+    return intensity, speed / 1e9
 
 
 @styled

@@ -121,6 +121,18 @@ def test_a_narrow_phone(visit, pages):
             assert box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["height"] >= 24
 
 
+def test_no_letter_of_a_slice_is_cut(visit, pages):
+    """The sides of the body are named within their canvas, in the small ones of a phone too."""
+    rim = """canvas => {
+      const [w, h, ctx] = [canvas.width, canvas.height, canvas.getContext('2d')];
+      const boxes = [[0, 0, w, 1], [0, h - 1, w, 1], [0, 0, 1, h], [w - 1, 0, 1, h]];
+      return boxes.map((box) => ctx.getImageData(...box).data.some(Boolean));
+    }"""
+    with visit(pages["3"], "phone") as seen:
+        for canvas in inside(seen.page).locator(".slices canvas").all():
+            assert canvas.evaluate(rim) == [False] * 4
+
+
 def test_eighteen_on_a_page(visit, pages):
     """All of them draw when they are reached, and none forgets its picture afterwards."""
     with visit(pages["many"]) as seen:

@@ -1,0 +1,67 @@
+"""Names at curves and marks: readable, in the right colour, beside what they name."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from nevf_lite.viz.comparisons import dice_against_time
+from nevf_lite.viz.sketch import curves
+from nevf_lite.viz.speeds import roofline
+
+ENDS = {"low": [0.9, 0.2], "twin": [0.1, 0.5], "other twin": [0.3, 0.5], "high": [0.4, 0.8]}
+COURSES = {
+    f"method {i}": ([seconds], [0.5 + 0.004 * (i % 3)])
+    for i, seconds in enumerate(np.geomspace(5, 60, 8))
+}
+POINTS = {
+    name: {"torch": (x, 1e9), "numba": (x, 9e9)}
+    for name, x in zip("abcd", (2, 3, 4, 5), strict=True)
+}
+FIGURES = {
+    "column": lambda: curves({n: ([0, 1], y) for n, y in ENDS.items()}, "", x="", y="", log=""),
+    "scattered": lambda: curves({n: (y, y) for n, y in ENDS.items()}, "", x="", y=""),
+    "courses": lambda: dice_against_time(COURSES, before=0.49),
+    "roofline": lambda: roofline(POINTS, {"memory": 1e10}, 1e11),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_name_lies_on_another(name):
+    """Protects the reader: each of many close names can be read."""
+    figure = FIGURES[name]()
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) >= 4
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    page = figure.bbox
+    assert all(page.x0 <= box.x0 and box.x1 <= page.x1 for box in boxes)
+
+
+@pytest.mark.parametrize("name", ["column", "scattered"])
+def test_a_name_has_its_curves_colour_and_there_is_no_legend(name):
+    """Protects the key: the colour says which curve, and nothing says it twice."""
+    (axes,) = FIGURES[name]().axes
+    said = {text.get_text(): to_rgb(text.get_color()) for text in axes.texts}
+    assert said == {line.get_label(): to_rgb(line.get_color()) for line in axes.lines}
+    assert axes.get_legend() is None
+
+
+def test_names_at_the_edge_stand_in_the_order_of_their_curves():
+    """Protects the eye: the uppermost name belongs to the uppermost end."""
+    (axes,) = FIGURES["column"]().axes
+    heights = {text.get_text(): text.xyann[1] for text in axes.texts}
+    assert sorted(heights, key=heights.get) == ["low", "twin", "other twin", "high"]
+    low, high = (axes.transAxes.inverted().transform(axes.transData.transform((1, y)))[1]
+                 for y in (0.2, 0.8))  # fmt: skip
+    assert heights["low"] == pytest.approx(low) and heights["high"] == pytest.approx(high)
+
+
+def test_long_names_keep_a_legend():
+    """Protects the curves: a name of half the width would leave them no room."""
+    long = {"a" * 25: ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}
+    (axes,) = curves(long, "", x="", y="").axes
+    assert axes.get_legend() is not None and not axes.texts
