@@ -77,9 +77,12 @@ _TYPE = {
 
 
 # what makes an SVG longer and no picture different: comments, the program's name, indentation,
-# spaces around the letters of a path, and digits beyond a hundredth of a point
-_UNSEEN = re.compile(rb"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>|\s+(?=<)", re.DOTALL)
-_PATH, _DIGITS = re.compile(rb'\b(?:d|x|y)="[^"]*"'), re.compile(rb"(\.\d\d)\d+")
+# names of groups, spaces around the letters of a path, digits beyond a hundredth of a point
+_UNSEEN = re.compile(
+    rb'<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>|\s+(?=<)|(?<=<g) id="[^"]*"', re.DOTALL
+)
+_PATH = re.compile(rb'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)')
+_DIGITS = re.compile(rb"(\.\d\d)\d+")
 _LETTER = re.compile(rb"\s*([A-Zz])\s*")
 
 
@@ -142,7 +145,7 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
     kind: ``webp`` (lossy, a fifth of the PNG for brains), ``png`` or ``svg``.
     """
     options = {
-        "webp": {"pil_kwargs": {"quality": 84, "method": 4}},
+        "webp": {"pil_kwargs": {"quality": 75, "method": 4}},
         "svg": {"metadata": {"Date": None}},
     }
     cut = {"bbox_inches": "tight", "pad_inches": 0.09} if getattr(figure, "trim", False) else {}
@@ -161,6 +164,6 @@ def _shorter(svg: bytes) -> bytes:
 def data_uri(picture: Picture) -> str:
     """The picture as a ``data:`` URI, the ``src`` of an ``<img>`` without a request."""
     mime = {"svg": "image/svg+xml"}.get(picture.kind, f"image/{picture.kind}")
-    dpi = 155 if picture.trim else 190  # sketches are of coarse slices, and a page holds many
+    dpi = 135 if picture.trim else 190  # sketches are of coarse slices, and a page holds many
     image = base64.b64encode(encode(picture, picture.kind, dpi))
     return f"data:{mime};base64,{image.decode('ascii')}"
