@@ -1,4 +1,4 @@
-"""Charts of a registration: its convergence, and the Dice of each structure."""
+"""Charts of registrations: convergence, the Dice of each structure, results by two measures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import matplotlib
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from nevf_lite.viz.style import AFTER, ALARM, BEFORE, INK, PAPER, Picture, chart, ink_style, styled
+from nevf_lite.viz.style import (
+    AFTER,
+    ALARM,
+    BEFORE,
+    CURVE_COLOURS,
+    INK,
+    PAPER,
+    Picture,
+    chart,
+    ink_style,
+    styled,
+)
 
 _CURVES = (  # key, axis label, colour
     ("similarity", "similarity\n(1 is best)", AFTER),
@@ -142,3 +153,43 @@ def dice_bars(
 def ranked(after: Mapping[int, float]) -> list[int]:
     """Labels by Dice, best first; absent structures (NaN) last, ties by number."""
     return sorted(after, key=lambda k: (not np.isfinite(after[k]), -np.nan_to_num(after[k]), k))
+
+
+@styled
+def named_dots(
+    panels: Mapping[str, Mapping[str, tuple[float, float]]],
+    alt: str,
+    *,
+    y: str,
+    height: float = 2.8,
+    theme: str = "any",
+) -> Picture:
+    """A dot for each result, with its name beside it; panels side by side share the upright axis.
+
+    panels: label of the axis along, with its unit, to name of a result to (x, y). A name has one
+        colour in every panel. y: label of the upright axis, with its unit. height: inches.
+    theme: "light", "dark" or "any": the page that shows the chart.
+    Raises ValueError when there is no dot.
+    """
+    names = list(dict.fromkeys(name for dots in panels.values() for name in dots))
+    if not names:
+        raise ValueError("panels: there is no dot to draw")
+    with matplotlib.rc_context(ink_style(theme)):
+        figure = chart(height)
+        row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (label, dots) in zip(row, panels.items(), strict=True):
+            middle = (min(x for x, _ in dots.values()) + max(x for x, _ in dots.values())) / 2
+            for name, at in dots.items():
+                colour = CURVE_COLOURS[names.index(name) % len(CURVE_COLOURS)]
+                axes.plot(*at, "o", color=colour, markersize=6)
+                left = at[0] > middle  # a name never leaves the panel
+                style = {"ha": "right" if left else "left", "va": "center", "fontsize": 9}
+                offset = (-7 if left else 7, 0)
+                axes.annotate(name, at, offset, textcoords="offset points", **style)
+            axes.set_xlabel(label)
+            axes.margins(0.12, 0.14)
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.grid(True)
+        row[0].set_ylabel(y)
+    figure.alt = alt
+    return figure

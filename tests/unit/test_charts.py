@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from xml.etree import ElementTree
 
 import matplotlib
@@ -12,7 +13,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from toy_images import blob
 
-from nevf_lite.viz import figures, style
+from nevf_lite.viz import charts, figures, style
 
 
 def history(iterations=20, folds=0.0) -> list[dict]:
@@ -84,6 +85,41 @@ def test_dice_bars_are_sorted_and_named():
     assert len(figures.dice_bars(None, after, {}).axes[0].lines) == 0
     with pytest.raises(ValueError, match="^after: "):
         figures.dice_bars(None, {3: float("nan")}, {})
+
+
+def test_each_dot_has_its_name_beside_it_and_one_colour_everywhere():
+    """Protects the reading without a legend: names at the dots, inside the panel, alike in both."""
+    panels = {
+        "similarity": {"good": (0.9, 1.0), "greedy": (0.96, 2.7)},
+        "Dice": {"greedy": (0.79, 2.7), "good": (0.84, 1.0)},
+    }
+    figure = charts.named_dots(panels, "Two results by two measures.", y="error (mm)")
+    colours = []
+    for axes, dots in zip(figure.axes, panels.values(), strict=True):
+        assert [(t.get_text(), t.xy) for t in axes.texts] == list(dots.items())
+        right = max(dots, key=lambda name: dots[name][0])
+        assert {t.get_text(): t.get_ha() for t in axes.texts}[right] == "right"
+        colours.append(
+            {t.get_text(): x.get_color() for t, x in zip(axes.texts, axes.lines, strict=True)}
+        )
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 2
+    assert figure.axes[0].get_ylabel() == "error (mm)" and figure.alt.startswith("Two results")
+    with pytest.raises(ValueError, match="^panels: "):
+        charts.named_dots({"Dice": {}}, "Nothing.", y="error (mm)")
+
+
+def test_an_svg_is_shorter_than_matplotlib_writes_it_and_draws_the_same(monkeypatch):
+    """Protects the size of pages: nothing but what is drawn, and all of that."""
+    chart = figures.convergence(history())
+    short = style.encode(chart, "svg")
+    monkeypatch.setattr(style, "_shorter", lambda svg: svg)
+    whole = style.encode(chart, "svg")
+    assert len(short) < 0.88 * len(whole) and not re.search(rb"<!--|<metadata", short)
+    drawn = [
+        [node.tag for node in ElementTree.fromstring(svg).iter() if "/svg}" in node.tag]
+        for svg in (short, whole)
+    ]
+    assert drawn[0] == [tag for tag in drawn[1] if not tag.endswith("metadata")]
 
 
 def test_charts_are_svg_without_foreign_links_and_brains_are_webp():
