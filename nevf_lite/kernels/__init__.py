@@ -62,8 +62,8 @@ def _installed(package: str) -> bool:
 def find_kernel(operation: str, *tensors: Tensor) -> Callable | None:
     """The fast version of an operation for these tensors, or None where plain torch must do it.
 
-    operation: "pull", "squaring", "local_ncc", "penalties", "sine_layer" or "siren"; not every
-    backend has all of them. tensors: its tensor arguments, in order.
+    operation: "pull", "squaring", "midpoint_squaring", "local_ncc", "penalties", "sine_layer",
+    or "siren"; not every backend has all of them. tensors: its tensor arguments, in order.
     """
     if _current == "torch" or any(t.dtype != torch.float32 for t in tensors):
         return None
@@ -117,6 +117,7 @@ def _siren_supported(points: Tensor, *parameters: Tensor) -> bool:
 _SUPPORTED = {
     "pull": _pull_supported,
     "squaring": _is_field,
+    "midpoint_squaring": _is_field,
     "local_ncc": _local_ncc_supported,
     "penalties": _penalties_supported,
     "sine_layer": _sine_layer_supported,

@@ -6,9 +6,17 @@ from nevf_lite.kernels.cpu.local_ncc import local_ncc
 from nevf_lite.kernels.cpu.penalties import penalties
 from nevf_lite.kernels.cpu.pull import pull
 from nevf_lite.kernels.cpu.sine import siren
-from nevf_lite.kernels.cpu.squaring import squaring
+from nevf_lite.kernels.cpu.squaring import midpoint_squaring, squaring
 
-__all__ = ["local_ncc", "penalties", "pull", "ready", "siren", "squaring"]
+__all__ = [
+    "local_ncc",
+    "midpoint_squaring",
+    "penalties",
+    "pull",
+    "ready",
+    "siren",
+    "squaring",
+]
 
 
 def ready(device: torch.device) -> bool:
