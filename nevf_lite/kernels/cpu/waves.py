@@ -43,16 +43,29 @@ def _series(z, terms):
 
 
 @numba.njit(inline="always")
+def sine_of(angle):
+    """The sine of sixteen lanes."""
+    r, z, sign = _reduced(angle)
+    return sign * (r + r * _series(z, SINE))
+
+
+@numba.njit(inline="always")
+def sine_and_cosine_of(angle):
+    """Sine and cosine of sixteen lanes."""
+    r, z, sign = _reduced(angle)
+    return sign * (r + r * _series(z, SINE)), sign * (splat16(ONE) + _series(z, COSINE))
+
+
+@numba.njit(inline="always")
 def _sine(start, angles):
-    r, z, sign = _reduced(load16(angles, start))
-    store(angles, start, sign * (r + r * _series(z, SINE)))
+    store(angles, start, sine_of(load16(angles, start)))
 
 
 @numba.njit(inline="always")
 def _sine_and_cosine(start, angles, sines):
-    r, z, sign = _reduced(load16(angles, start))
-    store(sines, start, sign * (r + r * _series(z, SINE)))
-    store(angles, start, sign * (splat16(ONE) + _series(z, COSINE)))
+    value, slope = sine_and_cosine_of(load16(angles, start))
+    store(sines, start, value)
+    store(angles, start, slope)
 
 
 @numba.njit(nogil=True, cache=True)
