@@ -205,20 +205,20 @@ class FeatureField(VelocityField):
 
     def forward(self, points: Tensor) -> Tensor:
         """Velocities (P, ndim) in finest voxels at normalised points (P, ndim)."""
-        features = [_sample_lattice(lattice, points, self.shape) for lattice in self.lattices]
-        return self._velocity(features)
+        features = [_sample_lattice(values, points, self.shape).T for values in self._scaled()]
+        return self.settings["scale"] * self.net(torch.cat(features).T)
 
     def on_lattice(self, nodes: Sequence[int]) -> Tensor:
         """The velocity on a lattice over the field's box: (1, ndim, *nodes), in finest voxels."""
-        features = [resize(lattice, nodes).flatten(2)[0].T for lattice in self.lattices]
-        return self._velocity(features).T.reshape(1, self.ndim, *nodes)
+        features = torch.cat([resize(values, nodes).flatten(2)[0] for values in self._scaled()])
+        kernel = find_kernel("feature_net", features, *(parameters := [*self.net.parameters()]))
+        velocity = kernel(features, *parameters) if kernel else self.net(features.T).T
+        return self.settings["scale"] * velocity.reshape(1, self.ndim, *nodes)
 
-    def _velocity(self, features: list[Tensor]) -> Tensor:
-        """Velocities (P, ndim) from the features (P, channels) of each lattice."""
-        settings = self.settings
-        gains = [settings["gain"] * spacing for spacing in settings["spacings"]]
-        scaled = [gain * values for gain, values in zip(gains, features, strict=True)]
-        return settings["scale"] * self.net(torch.cat(scaled, dim=1))
+    def _scaled(self) -> list[Tensor]:
+        """The lattices, each times its gain."""
+        gain, spacings = self.settings["gain"], self.settings["spacings"]
+        return [gain * h * lattice for h, lattice in zip(spacings, self.lattices, strict=True)]
 
 
 class VoxelField(VelocityField):

@@ -102,12 +102,17 @@ def _by_axis(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
 
 
 def downsample(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """Blur (N, C, *any) by `antialiasing_sigma`, then `resize` to the coarser grid `shape`."""
-    for axis, (old, new) in enumerate(zip(image.shape[2:], shape, strict=True)):
+    """Blur (N, C, *any) by `antialiasing_sigma`, then `resize` to the coarser grid `shape`.
+
+    Axis by axis, so that each axis finds an image that is smaller already.
+    """
+    for axis, new in enumerate(shape):
+        before, (old, *after) = image.shape[2 : axis + 2], image.shape[axis + 2 :]
         factor = (old - 1) / (new - 1)
         if factor > 1.01:
             image = blur(image, antialiasing_sigma(factor), axis)
-    return resize(image, shape)
+        image = resize(image, (*before, new, *after))
+    return image
 
 
 def antialiasing_sigma(factor: float) -> float:
@@ -143,4 +148,8 @@ def blur(image: Tensor, sigma: float, axis: int) -> Tensor:
     index = torch.arange(-radius, size + radius, device=image.device).clamp(0, size - 1)
     padded = image.index_select(axis + 2, index)
     # a sum of shifted copies is several times faster than a convolution with this kernel
-    return sum(k * padded.narrow(axis + 2, i, size) for i, k in enumerate(kernel.tolist()))
+    first, *others = kernel.tolist()
+    total = first * padded.narrow(axis + 2, 0, size)
+    for i, k in enumerate(others, start=1):
+        total.add_(padded.narrow(axis + 2, i, size), alpha=k)
+    return total

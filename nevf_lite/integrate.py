@@ -57,6 +57,8 @@ def flow(velocity: Tensor, method: str = "squaring", steps: int = 7) -> Tensor:
     if method == "squaring":
         return scaling_and_squaring(velocity, steps)
     if method == "midpoint-squaring":
+        if (kernel := find_kernel("midpoint_squaring", velocity)) is not None:
+            return kernel(velocity, steps)
         return scaling_and_squaring(midpoint_start(velocity, steps), steps)
     return integrate_ode(velocity, method=method, steps=steps)
 

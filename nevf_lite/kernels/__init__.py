@@ -62,8 +62,9 @@ def _installed(package: str) -> bool:
 def find_kernel(operation: str, *tensors: Tensor) -> Callable | None:
     """The fast version of an operation for these tensors, or None where plain torch must do it.
 
-    operation: "pull", "squaring", "local_ncc", "penalties", "sine_layer" or "siren"; not every
-    backend has all of them. tensors: its tensor arguments, in order.
+    operation: "pull", "squaring", "midpoint_squaring", "local_ncc", "penalties", "sine_layer",
+    "siren" or "feature_net"; not every backend has all of them. tensors: its tensor arguments, in
+    order.
     """
     if _current == "torch" or any(t.dtype != torch.float32 for t in tensors):
         return None
@@ -112,13 +113,19 @@ def _siren_supported(points: Tensor, *parameters: Tensor) -> bool:
     return points.ndim == 2 and not points.requires_grad
 
 
+def _feature_net_supported(features: Tensor, *parameters: Tensor) -> bool:
+    return features.ndim == 2 and features.shape[1] >= 16 and len(parameters) == 4
+
+
 #: Whether an operation's kernels take these tensors. Compiled code checks no bounds, so
 #: shapes that do not match are left to plain torch, which raises an error.
 _SUPPORTED = {
     "pull": _pull_supported,
     "squaring": _is_field,
+    "midpoint_squaring": _is_field,
     "local_ncc": _local_ncc_supported,
     "penalties": _penalties_supported,
     "sine_layer": _sine_layer_supported,
     "siren": _siren_supported,
+    "feature_net": _feature_net_supported,
 }

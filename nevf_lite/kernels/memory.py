@@ -20,13 +20,14 @@ def keep_freed_memory() -> None:
 
     By default glibc returns every block above 32 MB to the system and requests it again, and the
     system fills it with zeros page by page. At 1 mm that made a registration take a quarter longer.
-    Blocks above 64 MB, such as the activations of a wide network, are still returned. If kept, they
-    would leave holes that the next iteration cannot use, and memory would grow to twice the need.
+    Blocks above 128 MB, such as the activations of a wide network, are still returned. If kept,
+    they would leave holes that the next iteration cannot use, and memory would grow to twice the
+    need.
     """
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
         mallopt = ctypes.CDLL(None).mallopt
         mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
-        mallopt(mmap_threshold, 1 << 26)
+        mallopt(mmap_threshold, 1 << 27)
         mallopt(trim_threshold, (1 << 31) - 1)

@@ -1,4 +1,4 @@
-"""The network of sine layers in blocks against plain torch, values and gradients."""
+"""The networks of sine layers in blocks against plain torch, values and gradients."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from nevf_lite.fields import SirenField
+from nevf_lite.fields import FeatureField, SirenField
 from nevf_lite.kernels import backend, memory
 
 pytest.importorskip("numba", reason="the kernels on the CPU are Numba's")
 
-from nevf_lite.kernels.cpu import sine, waves  # noqa: E402  (compiled when they are imported)
+from nevf_lite.kernels.cpu import features, sine, waves  # noqa: E402  (compiled when they are imported)
 
 
 def evaluate(name: str, field, points):
@@ -97,6 +97,49 @@ def test_same_bytes_for_one_and_two_threads():
         for count in (1, 2):
             torch.set_num_threads(count)
             results.append(evaluate("numba", field, points))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def on_lattice(name: str, field, nodes):
+    """The velocity of a field of features, and the gradient by every parameter."""
+    field.zero_grad()
+    with backend(name):
+        out = field.on_lattice(nodes)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    (out * weights).sum().backward()
+    return [out.detach(), *(p.grad.clone() for p in field.parameters())]
+
+
+def field_of_noise(ndim: int) -> FeatureField:
+    torch.manual_seed(0)
+    field = FeatureField((20,) * ndim, (8, 4), channels=3, width=13)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.normal_(std=0.3)
+    return field
+
+
+@pytest.mark.parametrize("nodes", [(4, 4), (3, 5), (13, 17), (4, 3, 2), (9, 10, 11)], ids=str)
+def test_features_in_sixteens_are_torch(monkeypatch, nodes):
+    """One group, fewer points than one, and chunks whose last group has some points once more."""
+    monkeypatch.setattr(features, "CHUNK", 64)
+    field = field_of_noise(len(nodes))
+    for a, b in zip(
+        on_lattice("numba", field, nodes), on_lattice("torch", field, nodes), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * b.abs().max().item())
+
+
+def test_features_have_the_same_bytes_for_one_and_two_threads(monkeypatch):
+    """The sums over points are made chunk by chunk, whoever makes them."""
+    monkeypatch.setattr(features, "CHUNK", 512)
+    field, before, results = field_of_noise(3), torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(on_lattice("numba", field, (15, 16, 17)))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

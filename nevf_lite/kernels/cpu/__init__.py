@@ -2,13 +2,23 @@
 
 import torch
 
+from nevf_lite.kernels.cpu.features import feature_net
 from nevf_lite.kernels.cpu.local_ncc import local_ncc
 from nevf_lite.kernels.cpu.penalties import penalties
 from nevf_lite.kernels.cpu.pull import pull
 from nevf_lite.kernels.cpu.sine import siren
-from nevf_lite.kernels.cpu.squaring import squaring
+from nevf_lite.kernels.cpu.squaring import midpoint_squaring, squaring
 
-__all__ = ["local_ncc", "penalties", "pull", "ready", "siren", "squaring"]
+__all__ = [
+    "feature_net",
+    "local_ncc",
+    "midpoint_squaring",
+    "penalties",
+    "pull",
+    "ready",
+    "siren",
+    "squaring",
+]
 
 
 def ready(device: torch.device) -> bool:

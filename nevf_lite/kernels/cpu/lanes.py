@@ -1,8 +1,9 @@
-"""A SIMD vector of sixteen floats, as a type for code that Numba compiles.
+"""SIMD vectors of four, eight or sixteen floats, as types for code that Numba compiles.
 
-LLVM vectorises simple loops by itself, but not loops that write several arrays at variable offsets.
-With this type such a loop is explicit: `load` sixteen neighbours, multiply, add, `store`. The type
-is one register with AVX-512, two with AVX2, four on ARM.
+LLVM vectorises simple loops by itself, but not loops that write arrays at variable offsets. With
+these types such a loop is explicit: `load` neighbours, multiply, add, `store`. A vector is one
+register where the processor has registers that wide (sixteen floats with AVX-512, eight with AVX2,
+four on ARM), and several registers elsewhere.
 """
 
 from __future__ import annotations
@@ -14,68 +15,109 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np.arrayobj import make_array
 
-COUNT = 16
-_VECTOR = ir.VectorType(ir.FloatType(), COUNT)
 _FLAGS = ("contract", "nsz", "reassoc")
+_INT = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """Numba's type of sixteen floats, for compiled code only."""
+    """Numba's type of `count` floats, for compiled code only."""
 
-    def __init__(self) -> None:
-        super().__init__(name="Lanes16")
-
-
-LANES = Lanes()
+    def __init__(self, count: int) -> None:
+        super().__init__(name=f"Lanes{count}")
+        self.count, self.vector = count, ir.VectorType(ir.FloatType(), count)
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager, type_) -> None:
-        super().__init__(manager, type_, _VECTOR)
+        super().__init__(manager, type_, type_.vector)
 
 
-def _pointer(context, builder, signature, arguments):
-    """The address of element `index` of a flat array, as a pointer to sixteen floats."""
-    array = make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.bitcast(builder.gep(array.data, [arguments[1]]), _VECTOR.as_pointer())
+_LANES = {count: Lanes(count) for count in (4, 8, 16)}
 
 
-@intrinsic
-def load(_, array, index):
-    """Lanes from array[index : index + 16].
+def _pointer(context, builder, array_type, array, index, lanes: Lanes):
+    """The address of element `index` of a flat array, as a pointer to lanes."""
+    data = make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), lanes.vector.as_pointer())
 
-    array: float32, flat, contiguous; bounds are not checked.
-    """
 
-    def codegen(context, builder, signature, arguments):
-        return builder.load(_pointer(context, builder, signature, arguments), align=4)
+def _load(lanes: Lanes):
+    @intrinsic
+    def load(_, array, index):
+        """Lanes from array[index] on. array: float32, flat, contiguous; bounds are not checked."""
 
-    return LANES(array, types.intp), codegen
+        def codegen(context, builder, signature, arguments):
+            pointer = _pointer(context, builder, signature.args[0], *arguments, lanes)
+            return builder.load(pointer, align=4)
+
+        return lanes(array, types.intp), codegen
+
+    return load
 
 
 @intrinsic
 def store(_, array, index, value):
-    """Writes lanes to array[index : index + 16]; bounds are not checked."""
+    """Writes lanes to array[index] on; bounds are not checked."""
 
     def codegen(context, builder, signature, arguments):
-        builder.store(arguments[2], _pointer(context, builder, signature, arguments), align=4)
+        pointer = _pointer(context, builder, signature.args[0], *arguments[:2], value)
+        builder.store(arguments[2], pointer, align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen
 
 
 @intrinsic
-def splat(_, number):
-    """The same number in all lanes."""
+def prefetch(_, array, index):
+    """Asks for array[index] to be brought into the cache; it may lie outside the array."""
 
     def codegen(context, builder, signature, arguments):
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], _index(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), COUNT), [0] * COUNT)
-        return builder.shuffle_vector(first, first, zeros)
+        pointer = _pointer(context, builder, signature.args[0], *arguments, _LANES[4])
+        number_types = [_INT] * 3  # for reading, as close as possible, data
+        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, *number_types])
+        callee = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        builder.call(callee, [pointer, _INT(0), _INT(3), _INT(1)])
+        return context.get_dummy_value()
 
-    return LANES(types.float32), codegen
+    return types.void(array, types.intp), codegen
+
+
+def _splat(lanes: Lanes):
+    @intrinsic
+    def splat(_, number):
+        """The same number in all lanes."""
+
+        def codegen(context, builder, signature, arguments):
+            undefined = ir.Constant(lanes.vector, ir.Undefined)
+            first = builder.insert_element(undefined, arguments[0], _INT(0))
+            return _shuffle(builder, first, first, [0] * lanes.count)
+
+        return lanes(types.float32), codegen
+
+    return splat
+
+
+load4, load8, load16 = map(_load, _LANES.values())
+splat4, splat8, splat16 = map(_splat, _LANES.values())
+
+
+def _shuffle(builder, a, b, order):
+    """Lanes of a and b, counted through, in another order."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT, len(order)), list(order)))
+
+
+@intrinsic
+def pack(_, a, b, c, d):
+    """Four lanes from four numbers."""
+
+    def codegen(context, builder, signature, arguments):
+        value = ir.Constant(_LANES[4].vector, ir.Undefined)
+        for lane, number in enumerate(arguments):
+            value = builder.insert_element(value, number, _INT(lane))
+        return value
+
+    return _LANES[4](*[types.float32] * 4), codegen
 
 
 @intrinsic
@@ -83,73 +125,63 @@ def extract(_, value, lane):
     """The number in one lane."""
 
     def codegen(context, builder, signature, arguments):
-        lane = builder.trunc(arguments[1], ir.IntType(32))
-        return builder.extract_element(arguments[0], lane)
+        return builder.extract_element(arguments[0], builder.trunc(arguments[1], _INT))
 
     return types.float32(value, types.intp), codegen
 
 
-@intrinsic
-def equals(_, a, b):
-    """1 in the lanes where a == b, 0 elsewhere."""
-
-    def codegen(context, builder, signature, arguments):
-        equal = builder.fcmp_ordered("==", *arguments)
-        return builder.select(equal, _constant(1), _constant(0))
-
-    return LANES(a, b), codegen
-
-
-def _unary(name):
-    """The LLVM intrinsic `name`, which maps lanes to lanes."""
-
+def _half(first: int):
     @intrinsic
-    def function(_, a):
+    def half(_, value):
+        """Four of eight lanes."""
+
         def codegen(context, builder, signature, arguments):
-            function_type = ir.FunctionType(_VECTOR, [_VECTOR])
-            callee = cgutils.get_or_insert_function(
-                builder.module, function_type, f"llvm.{name}.v16f32"
-            )
-            return builder.call(callee, arguments)
+            return _shuffle(builder, arguments[0], arguments[0], range(first, first + 4))
 
-        return LANES(a), codegen
+        return _LANES[4](value), codegen
 
-    return function
+    return half
 
 
-floor, absolute = _unary("floor"), _unary("fabs")
-
-
-def _reduction(name):
-    """The LLVM reduction `name`, which maps lanes without NaN to one number."""
-
-    @intrinsic
-    def function(_, a):
-        def codegen(context, builder, signature, arguments):
-            function_type = ir.FunctionType(ir.FloatType(), [_VECTOR])
-            full_name = f"llvm.vector.reduce.{name}.v16f32"
-            callee = cgutils.get_or_insert_function(builder.module, function_type, full_name)
-            # without "nnan" LLVM reduces one lane after the other
-            return builder.call(callee, arguments, fastmath=("nnan", "nsz"))
-
-        return types.float32(a), codegen
-
-    return function
-
-
-smallest, largest = _reduction("fmin"), _reduction("fmax")
+lower_half, upper_half = _half(0), _half(4)
 
 
 @intrinsic
-def fma(_, a, b, c):
-    """a * b + c, fused: rounded once, after the addition."""
+def join(_, a, b):
+    """Eight lanes from two times four."""
 
     def codegen(context, builder, signature, arguments):
-        function_type = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        callee = cgutils.get_or_insert_function(builder.module, function_type, "llvm.fma.v16f32")
-        return builder.call(callee, arguments)
+        return _shuffle(builder, *arguments, range(8))
 
-    return LANES(a, b, c), codegen
+    return _LANES[8](a, b), codegen
+
+
+@intrinsic
+def sums(_, a, b, c):
+    """The sum of the four lanes of a, of b and of c, and zero: four lanes."""
+
+    def codegen(context, builder, signature, arguments):
+        a, b, c = arguments
+        zero = ir.Constant(a.type, [0.0] * 4)
+
+        def add(x, y, first, second):
+            parts = (_shuffle(builder, x, y, order) for order in (first, second))
+            return builder.fadd(*parts, flags=_FLAGS)
+
+        ab = add(a, b, (0, 4, 1, 5), (2, 6, 3, 7))
+        c0 = add(c, zero, (0, 4, 1, 5), (2, 6, 3, 7))
+        return add(ab, c0, (0, 1, 4, 5), (2, 3, 6, 7))
+
+    return a(a, b, c), codegen
+
+
+def _llvm(builder, name: str, *arguments):
+    """Calls LLVM's own function `name` of lanes."""
+    vector = arguments[0].type
+    function_type = ir.FunctionType(vector, [vector] * len(arguments))
+    full_name = f"llvm.{name}.v{vector.count}f32"
+    callee = cgutils.get_or_insert_function(builder.module, function_type, full_name)
+    return builder.call(callee, arguments)
 
 
 def _binary(emit):
@@ -157,19 +189,41 @@ def _binary(emit):
 
     @intrinsic
     def function(_, a, b):
-        def codegen(context, builder, signature, arguments):
-            return emit(builder, *arguments)
-
-        return LANES(a, b), codegen
+        return a(a, b), lambda context, builder, signature, arguments: emit(builder, *arguments)
 
     return function
+
+
+@intrinsic
+def floor(_, a):
+    """Each lane rounded down."""
+    return a(a), lambda context, builder, signature, arguments: _llvm(builder, "floor", *arguments)
+
+
+@intrinsic
+def fma(_, a, b, c):
+    """a * b + c, fused: rounded once, after the addition."""
+    return a(a, b, c), lambda context, builder, signature, abc: _llvm(builder, "fma", *abc)
+
+
+def _choose(symbol):
+    """The instructions for a where `a symbol b`, for b elsewhere and where either is NaN."""
+    return lambda builder, a, b: builder.select(builder.fcmp_ordered(symbol, a, b), a, b)
+
+
+larger, smaller = _binary(_choose(">")), _binary(_choose("<"))
+
+
+@_binary
+def less(builder, a, b):
+    """1 in the lanes where a < b, 0 elsewhere."""
+    ones, zeros = (ir.Constant(a.type, [n] * a.type.count) for n in (1.0, 0.0))
+    return builder.select(builder.fcmp_ordered("<", a, b), ones, zeros)
 
 
 _add = _binary(lambda builder, a, b: builder.fadd(a, b, flags=_FLAGS))
 _subtract = _binary(lambda builder, a, b: builder.fsub(a, b, flags=_FLAGS))
 _multiply = _binary(lambda builder, a, b: builder.fmul(a, b, flags=_FLAGS))
-#: The larger of each pair, b where either is NaN.
-larger = _binary(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
 
 def _overload_operator(symbol, function) -> None:
@@ -177,7 +231,7 @@ def _overload_operator(symbol, function) -> None:
 
     @overload(symbol)
     def implementation(a, b):
-        if isinstance(a, Lanes) and isinstance(b, Lanes):
+        if isinstance(a, Lanes) and a == b:
             return lambda a, b: function(a, b)
 
 
@@ -187,11 +241,3 @@ for _symbol, _function in (
     (operator.mul, _multiply),
 ):
     _overload_operator(_symbol, _function)
-
-
-def _constant(number: float) -> ir.Constant:
-    return ir.Constant(_VECTOR, [float(number)] * COUNT)
-
-
-def _index(n: int) -> ir.Constant:
-    return ir.Constant(ir.IntType(32), n)

@@ -12,44 +12,48 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nevf_lite.kernels.cpu.lanes import load16, store
 from nevf_lite.kernels.cpu.slabs import FASTMATH, even_slabs, in_slabs
+from nevf_lite.kernels.cpu.waves import COUNT
 
 ZERO, ONE, TWO, FOUR = (np.float32(n) for n in (0, 1, 2, 4))
 EPSILON = np.float32(1e-5)  # as in losses.LocalNCC.map
 
 
-@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
+@numba.njit(nogil=True, cache=True)
+def _sum_shifted(values, shift, window, size, out):
+    """out[p] = values[p] + values[p + shift] + ..., `window` terms, for p up to size, in sixteens.
+
+    Nothing is subtracted, so a background of zeros sums to exactly zero.
+    """
+    for p in range(0, size, COUNT):
+        total = load16(values, p)
+        for o in range(1, window):
+            total = total + load16(values, p + o * shift)
+        store(out, p, total)
+
+
+@numba.njit(nogil=True, cache=True)
 def _box(plane, rows, stride, window, row_sums, out):
     """Window sums of one flat plane, padded on every side by half a window of zeros.
 
-    plane: rows + window - 1 lines of `stride` = columns + window - 1. row_sums: a buffer of plane's
-    size. out: rows lines of `stride`, of which the last window - 1 values are undefined. Whole
-    planes are added to shifted ones, which keeps every lane of the processor busy. Nothing is
-    subtracted, so a background of zeros sums to exactly zero.
+    plane, row_sums: see `_plane_size`. out: rows lines of `stride`, of which the last window - 1
+    values are undefined.
     """
-    size = (rows + window - 1) * stride - (window - 1)
-    row_sums[:size] = plane[:size]
-    for o in range(1, window):
-        shifted = plane[o : o + size]
-        for p in range(size):
-            row_sums[p] += shifted[p]
-    size = rows * stride - (window - 1)
-    out[:size] = row_sums[:size]
-    for o in range(1, window):
-        shifted = row_sums[o * stride : o * stride + size]
-        for p in range(size):
-            out[p] += shifted[p]
+    _sum_shifted(plane, 1, window, (rows + window - 1) * stride, row_sums)
+    _sum_shifted(row_sums, stride, window, rows * stride, out)
 
 
-@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
-def _sum_planes(ring, out):
-    """Sum of the planes of a ring buffer (window, size), in the order of the buffer."""
-    size = len(out)
-    out[:] = ring[0]
-    for o in range(1, len(ring)):
-        plane = ring[o]
-        for p in range(size):
-            out[p] += plane[p]
+@numba.njit(inline="always")
+def _plane_size(rows, stride, window):
+    """Floats of a padded plane: lines of stride = columns + window - 1, and room for lanes."""
+    return (rows + window - 1) * stride + window + COUNT
+
+
+@numba.njit(inline="always")
+def _sums_size(rows, stride):
+    """Floats of the window sums of a plane, whole sixteens."""
+    return (rows * stride + COUNT - 1) // COUNT * COUNT
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
@@ -120,22 +124,23 @@ def _forward(
     slices, rows, columns = warped.shape
     half, reach = window // 2, depth // 2
     stride = columns + window - 1
-    planes = np.zeros((3, (rows + window - 1) * stride), np.float32)
-    row_sums = np.empty_like(planes[0])
-    ring = np.zeros((3, depth, rows * stride), np.float32)
-    sums = np.zeros((3, rows * stride), np.float32)
+    planes = np.zeros((3, _plane_size(rows, stride, window)), np.float32)
+    row_sums = np.zeros_like(planes[0])
+    size = _sums_size(rows, stride)
+    ring = np.zeros((3, depth * size), np.float32)  # the planes of a window, one after the other
+    sums = np.zeros((3, size), np.float32)
     scale = ONE / np.float32(depth * window * window)
     for i in range(first - reach, last + reach):
-        slot = (i + depth) % depth
-        ring[:, slot] = ZERO
+        slot = (i + depth) % depth * size
+        ring[:, slot : slot + size] = ZERO
         if 0 <= i < slices:
             _products(warped[i], fixed[i], half, stride, planes)
             for q in range(3):
-                _box(planes[q], rows, stride, window, row_sums, ring[q, slot])
+                _box(planes[q], rows, stride, window, row_sums, ring[q, slot : slot + size])
         centre = i - reach
         if centre >= first:
             for q in range(3):
-                _sum_planes(ring[q], sums[q])
+                _sum_shifted(ring[q], size, depth, size, sums[q])
             n = centre if differentiate else 0
             totals[centre] = _correlate(
                 sums, fixed_sum[centre], fixed_variance[centre], scale, stride, differentiate,
@@ -152,23 +157,24 @@ def _gather(first, last, warped, fixed, partials, window, depth, gradient):
     slices, rows, columns = warped.shape
     half, reach = window // 2, depth // 2
     stride = columns + window - 1
-    plane = np.zeros((rows + window - 1) * stride, np.float32)
-    row_sums = np.empty_like(plane)
-    ring = np.zeros((3, depth, rows * stride), np.float32)
-    sums = np.zeros((3, rows * stride), np.float32)
+    plane = np.zeros(_plane_size(rows, stride, window), np.float32)
+    row_sums = np.zeros_like(plane)
+    size = _sums_size(rows, stride)
+    ring = np.zeros((3, depth * size), np.float32)
+    sums = np.zeros((3, size), np.float32)
     for i in range(first - reach, last + reach):
-        slot = (i + depth) % depth
-        ring[:, slot] = ZERO
+        slot = (i + depth) % depth * size
+        ring[:, slot : slot + size] = ZERO
         if 0 <= i < slices:
             for q in range(3):
                 for j in range(rows):
                     start = (j + half) * stride + half
                     plane[start : start + columns] = partials[q, i, j]
-                _box(plane, rows, stride, window, row_sums, ring[q, slot])
+                _box(plane, rows, stride, window, row_sums, ring[q, slot : slot + size])
         centre = i - reach
         if centre >= first:
             for q in range(3):
-                _sum_planes(ring[q], sums[q])
+                _sum_shifted(ring[q], size, depth, size, sums[q])
             for j in range(rows):
                 start = j * stride
                 s = sums[0, start : start + columns]

@@ -148,7 +148,8 @@ class Pull(torch.autograd.Function):
             # Slabs are thicker than twice the reach and every other slab runs at a time, so no two
             # threads add to the same voxel. The order of additions, and with it the last bit, does
             # not depend on the number of threads.
-            reach = reach_of(field[0], len(volume[0]))
+            largest = float(np.abs(field[0]).max())
+            reach = reach_of(largest, field.shape[1], volume.shape[1])
             slabs = slabs_of(field.shape[1:], reach)
             for half in (slabs[0::2], slabs[1::2]):
                 in_slabs(

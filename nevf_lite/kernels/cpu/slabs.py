@@ -75,18 +75,17 @@ def slabs_of(shape: Sequence[int], reach: int = 0) -> list[tuple[int, int]]:
     return [(first, min(first + thickness, slices)) for first in range(0, slices, thickness)]
 
 
-def reach_of(displacement: np.ndarray, slices: int) -> int:
+def reach_of(largest: float, slices: int, image_slices: int) -> int:
     """How many slices away from its own slice a voxel can read.
 
-    displacement: (d, h, w), along the first axis, in voxels. slices: of the image that is read.
-    Voxels beyond a smaller image read its edge. With an infinite displacement or NaN, any slice can
-    be read.
+    largest: of the displacements along the first axis, in voxels. slices: of the displacement.
+    image_slices: of the image that is read. Voxels beyond a smaller image read its edge. With an
+    infinite displacement or NaN, any slice can be read.
     """
-    largest = float(np.abs(displacement).max())
-    limit = len(displacement) + slices
+    limit = slices + image_slices
     if not largest < limit:
         return limit
-    return max(math.ceil(largest), len(displacement) - slices)
+    return max(math.ceil(largest), slices - image_slices)
 
 
 def volumes(image: Tensor, field: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,8 @@
-"""Scaling and squaring with Numba, all squarings as one operation.
+"""Scaling and squaring with Numba, all compositions as one operation.
 
-One squaring is u(x) + u(x + u(x)). Neighbouring voxels have similar displacements, so sixteen of
-them in a row read few different offsets. For each offset o that any of them needs, u(x + o) gets
-the hat-shaped weight max(0, 1 - |u - o|) along each axis. That is linear interpolation without a
-lookup for each voxel. Its adjoint likewise writes sixteen neighbours at once.
+One squaring is u(x) + u(x + u(x)). The field is copied once into an array in which the components
+of a voxel lie beside each other, which a processor reads and writes together (see `stencil`), and
+once back at the end.
 """
 
 from __future__ import annotations
@@ -16,36 +15,42 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nevf_lite.kernels import memory
-from nevf_lite.kernels.cpu.lanes import COUNT
-from nevf_lite.kernels.cpu.slabs import in_slabs, reach_of, slabs_of
-from nevf_lite.kernels.cpu.stencil import square, square_backward
+from nevf_lite.kernels.cpu.slabs import even_slabs, in_slabs, reach_of, slabs_of
+from nevf_lite.kernels.cpu.stencil import compose, compose_backward, interleave, separate
+
+#: Factors of u(x) and of u(x + u(x)) in a squaring; and in the composition before the first one
+#: where that is to begin with a midpoint step: with w = h v / 2, h = 2^-T, the step h v(x + w(x))
+#: is 2 w(x + w(x)).
+SQUARE = np.float32(1), np.float32(1)
+MIDPOINT = np.float32(0), np.float32(2)
 
 
-class Squaring(torch.autograd.Function):
+class Flow(torch.autograd.Function):
     """velocity (N, ndim, *shape) -> displacement of exp(v), the same shape.
 
-    keep: store the field before each squaring for the backward pass, up to `memory.KEEP_LIMIT`.
+    keep: store the field before each composition for the backward pass, up to `memory.KEEP_LIMIT`.
     """
 
     @staticmethod
-    def forward(ctx, velocity: Tensor, steps: int, keep: bool) -> Tensor:
-        ctx.steps = steps
+    def forward(ctx, velocity: Tensor, steps: int, midpoint: bool, keep: bool) -> Tensor:
+        ctx.factors = [MIDPOINT] * midpoint + [SQUARE] * steps
+        ctx.scale = 2.0 ** -(steps + midpoint)
         volumes = _volumes(velocity)
         out = np.empty_like(volumes)
-        keep = keep and steps * volumes.size <= memory.KEEP_LIMIT
+        keep = keep and len(ctx.factors) * volumes.size <= memory.KEEP_LIMIT
         saved = []
         for volume, result in zip(volumes, out, strict=True):
-            grid = _GuardedGrid(volume.shape[1:])
-            field = grid.filled(volume, 2.0**-steps)
+            grid = _Grid(volume.shape[1:])
+            field = grid.interleaved(volume, ctx.scale)
             if keep:
-                *fields, field = grid.squarings(field, steps)
+                *fields, field = grid.compositions(field, ctx.factors)
                 saved += [torch.from_numpy(f) for f in fields]
             else:
-                squared = grid.empty()
-                for _ in range(steps):
-                    grid.square(field, squared)
-                    field, squared = squared, field
-            grid.copy(field, result)
+                composed = grid.empty()
+                for factors in ctx.factors:
+                    grid.compose(factors, field, composed)
+                    field, composed = composed, field
+            grid.separate(field, 1.0, result)
         ctx.save_for_backward(velocity, *saved)
         return _tensor(out, velocity)
 
@@ -54,76 +59,74 @@ class Squaring(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         velocity, *saved = ctx.saved_tensors
         volumes, gradients = _volumes(velocity), _volumes(gradient)
-        out = np.empty_like(volumes)
+        out, count = np.empty_like(volumes), len(ctx.factors)
         for n, (volume, upstream, result) in enumerate(zip(volumes, gradients, out, strict=True)):
-            grid = _GuardedGrid(volume.shape[1:])
+            grid = _Grid(volume.shape[1:])
             if saved:
-                fields = [f.numpy() for f in saved[n * ctx.steps : (n + 1) * ctx.steps]]
+                fields = [f.numpy() for f in saved[n * count : (n + 1) * count]]
             else:
-                fields = grid.squarings(grid.filled(volume, 2.0**-ctx.steps), ctx.steps - 1)
-            after, before = grid.filled(upstream, 1.0), grid.empty()  # gradients around a squaring
-            for step in reversed(range(ctx.steps)):
-                grid.square_backward(fields[step], after, before)
+                field = grid.interleaved(volume, ctx.scale)
+                fields = grid.compositions(field, ctx.factors[:-1])
+            largest = ctx.scale * float(np.abs(volume[0]).max())
+            after, before = grid.interleaved(upstream, 1.0), grid.empty()
+            for step in reversed(range(count)):
+                # each composition doubles the displacement at most
+                halves = grid.slabs_to_write(2.0**step * largest)
+                grid.compose_backward(ctx.factors[step], halves, fields[step], after, before)
                 after, before = before, after
-            grid.copy(after, result, 2.0**-ctx.steps)
-        return _tensor(out, velocity), None, None
+            grid.separate(after, ctx.scale, result)
+        return _tensor(out, velocity), None, None, None
 
 
-class _GuardedGrid:
-    """A grid whose fields are flat, with guard cells: (3, guard + D * H * W + guard).
-
-    guard: how far beyond the volume sixteen voxels together can read and write, with weight zero.
-    """
+class _Grid:
+    """A grid whose fields are flat: four floats a voxel, see `stencil`, and one spare voxel."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
-        self.size = math.prod(shape)
-        self.guard = 2 * shape[2] + 4 * COUNT
-        #: Slices beyond its displacement to which a voxel can write, with weight zero.
-        self.extra_reach = 1 + math.ceil(self.guard / (shape[1] * shape[2]))
-        self.numbers = np.arange(COUNT, dtype=np.float32)
+        self.size = math.prod(shape[1:])  # of a slice
 
     def empty(self) -> np.ndarray:
-        """A field with guard cells of zero and undefined values inside."""
-        volume = np.empty((3, self.size + 2 * self.guard), np.float32)
-        volume[:, : self.guard] = volume[:, -self.guard :] = 0
-        return volume
+        """A field of undefined values; the spare voxel is zero."""
+        field = np.empty(4 * (self.shape[0] * self.size + 1), np.float32)
+        field[-4:] = 0
+        return field
 
-    def filled(self, values: np.ndarray, scale: float) -> np.ndarray:
-        """A field of values (3, D, H, W) times scale."""
-        volume = self.empty()
-        np.multiply(values.reshape(3, -1), np.float32(scale), out=self.inner(volume))
-        return volume
+    def interleaved(self, volume: np.ndarray, scale: float) -> np.ndarray:
+        """A field of volume (3, D, H, W) times scale."""
+        field = self.empty()
+        slabs, flat = even_slabs(self.shape[0]), volume.reshape(3, -1)
+        in_slabs(interleave, slabs, self.size, np.float32(scale), flat, field)
+        return field
 
-    def inner(self, volume: np.ndarray) -> np.ndarray:
-        """A view of a field without its guard cells."""
-        return volume[:, self.guard : -self.guard]
+    def separate(self, field: np.ndarray, scale: float, out: np.ndarray) -> None:
+        """Writes a field times scale to out (3, D, H, W)."""
+        slabs, flat = even_slabs(self.shape[0]), out.reshape(3, -1)
+        in_slabs(separate, slabs, self.size, np.float32(scale), field, flat)
 
-    def copy(self, volume: np.ndarray, out: np.ndarray, scale: float = 1.0) -> None:
-        """Writes a field times scale, without its guard cells, to out (3, D, H, W)."""
-        np.multiply(self.inner(volume), np.float32(scale), out=out.reshape(3, -1))
-
-    def squarings(self, field: np.ndarray, count: int) -> list[np.ndarray]:
-        """A field, and the result of each of `count` squarings of it."""
+    def compositions(self, field: np.ndarray, all_factors: list[tuple]) -> list[np.ndarray]:
+        """A field, and the result of each composition from there."""
         fields = [field]
-        for _ in range(count):
+        for factors in all_factors:
             fields.append(self.empty())
-            self.square(fields[-2], fields[-1])
+            self.compose(factors, fields[-2], fields[-1])
         return fields
 
-    def square(self, field: np.ndarray, out: np.ndarray) -> None:
-        slabs = slabs_of(self.shape)
-        in_slabs(square, slabs, self.shape, self.guard, self.numbers, field, out)
+    def compose(self, factors: tuple, field: np.ndarray, out: np.ndarray) -> None:
+        in_slabs(compose, even_slabs(self.shape[0]), self.shape, *factors, field, out)
 
-    def square_backward(self, field: np.ndarray, gradient: np.ndarray, out: np.ndarray) -> None:
+    def slabs_to_write(self, largest: float) -> tuple[list, list]:
+        """Slabs in two halves; those of one half write to no common slice.
+
+        largest: of the displacements along the first axis. A weight of zero goes one slice farther.
+        """
+        slices = self.shape[0]
+        slabs = slabs_of(self.shape, reach_of(largest, slices, slices) + 1)
+        return slabs[0::2], slabs[1::2]
+
+    def compose_backward(self, factors: tuple, halves: tuple, field, gradient, out) -> None:
         out[:] = 0
-        across_slices = self.inner(field)[0].reshape(self.shape)
-        reach = reach_of(across_slices, self.shape[0]) + self.extra_reach
-        slabs = slabs_of(self.shape, reach)
-        for half in (slabs[0::2], slabs[1::2]):  # every other slab, as in `pull`
-            in_slabs(
-                square_backward, half, self.shape, self.guard, self.numbers, field, gradient, out
-            )
+        for slabs in halves:
+            in_slabs(compose_backward, slabs, self.shape, *factors, field, gradient, out)
 
 
 def _volumes(field: Tensor) -> np.ndarray:
@@ -144,5 +147,14 @@ def _tensor(volumes: np.ndarray, like: Tensor) -> Tensor:
 
 def squaring(velocity: Tensor, steps: int) -> Tensor:
     """The displacement of exp(v), as `integrate.scaling_and_squaring`: (N, ndim, *shape)."""
+    return _flow(velocity, steps, midpoint=False)
+
+
+def midpoint_squaring(velocity: Tensor, steps: int) -> Tensor:
+    """The same from `integrate.midpoint_start`, whose composition is one more of the same kind."""
+    return _flow(velocity, steps, midpoint=True)
+
+
+def _flow(velocity: Tensor, steps: int, midpoint: bool) -> Tensor:
     keep = velocity.requires_grad and torch.is_grad_enabled()  # grad mode is off in `forward`
-    return Squaring.apply(velocity, steps, keep)
+    return Flow.apply(velocity, steps, midpoint, keep)

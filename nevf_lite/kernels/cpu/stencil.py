@@ -1,212 +1,174 @@
-"""One squaring and its adjoint, compiled; `squaring` calls each once a squaring."""
+"""One composition of a field with itself and its adjoint, compiled; for `squaring`.
+
+A field is flat, (D * H * W * 4 floats): the three components of a voxel lie beside each other, and
+a fourth number, always zero, fills them up to a register. So the corners of a cell are four reads,
+each of two neighbours along the last axis in all components, and a voxel needs no other's company.
+"""
 
 from __future__ import annotations
-
-import math
 
 import numba
 import numpy as np
 
-from nevf_lite.kernels.cpu.edges import add_gradients, clip_displacements
 from nevf_lite.kernels.cpu.lanes import (
-    COUNT,
-    absolute,
-    equals,
     extract,
     floor,
+    join,
     larger,
-    largest,
-    load,
-    smallest,
-    splat,
+    less,
+    load4,
+    load8,
+    lower_half,
+    pack,
+    prefetch,
+    smaller,
+    splat4,
+    splat8,
     store,
+    sums,
+    upper_half,
 )
 
 ZERO, ONE = np.float32(0), np.float32(1)
-#: Offsets up to which sixteen voxels are read together. A single voxel needs eight offsets, so
-#: beyond this number sixteen separate reads are cheaper.
-MAX_SHARED_OFFSETS = 8 * COUNT
-
-
-@numba.njit(nogil=True)
-def _copy(values, out):
-    """A plain loop: assigning slices of 2-D arrays is several times slower."""
-    for q in range(len(values)):
-        out[q] = values[q]
+#: Floats by which memory is asked for what will be read two slices ahead. The processor itself
+#: foresees reads in a row, but not where they jump with the displacement.
+LEAD = 64
 
 
 @numba.njit(inline="always")
-def _bounds(low, high, last):
-    """The first and last offset that linear interpolation between these displacements reads."""
-    first = int(math.floor(low))
-    return first, max(min(int(math.floor(high)) + 1, last), first)
+def _bounds(shape, i, j):
+    """The displacements that take the first voxel of row (i, j) to the faces of the volume."""
+    first = pack(np.float32(-i), np.float32(-j), ZERO, ZERO)
+    last = pack(
+        np.float32(shape[0] - 1 - i), np.float32(shape[1] - 1 - j), np.float32(shape[2] - 1), ZERO
+    )
+    return first, last
 
 
 @numba.njit(inline="always")
-def _hat(displacement, offset):
-    """The weight of linear interpolation that a displacement gives to the voxel at `offset`."""
-    return larger(splat(ONE) - absolute(displacement - splat(np.float32(offset))), splat(ZERO))
+def _steps(shape):
+    """Floats from a voxel to its next neighbour along the first two axes; none on an axis of one.
 
-
-@numba.njit(inline="always")
-def _slope(floored, offset):
-    """Derivative of the hat. floored: the displacement rounded down."""
-    node = splat(np.float32(offset))
-    return equals(floored, node - splat(ONE)) - equals(floored, node)
-
-
-@numba.njit(nogil=True)
-def _read(u0, u1, u2, voxel, columns, size, d0, d1, d2, bounds, mask, s0, s1, s2):
-    """Adds u at the displaced positions of the lanes in the mask to s0, s1, s2."""
-    a_first, a_last, b_first, b_last, c_first, c_last = bounds
-    for a in range(a_first, a_last + 1):
-        weight_a = mask * _hat(d0, a)
-        for b in range(b_first, b_last + 1):
-            weight_ab = weight_a * _hat(d1, b)
-            start = voxel + a * size + b * columns
-            for c in range(c_first, c_last + 1):
-                weight = weight_ab * _hat(d2, c)
-                s0 = s0 + weight * load(u0, start + c)
-                s1 = s1 + weight * load(u1, start + c)
-                s2 = s2 + weight * load(u2, start + c)
-    return s0, s1, s2
-
-
-@numba.njit(nogil=True)
-def _write(
-    u0, u1, u2, voxel, columns, size, d0, d1, d2, bounds, mask, g0, g1, g2,
-    out0, out1, out2, s0, s1, s2,
-):  # fmt: skip
-    """Adjoint of `_read`: adds g to the neighbours in out0, out1, out2, and slopes to s0, s1, s2.
-
-    The innermost loop goes over rows. Along a row, each step would read floats that the step before
-    has just written, one position off, which is slow.
+    Along the last axis the next voxel follows, and after the last voxel of the volume a spare one.
     """
-    a_first, a_last, b_first, b_last, c_first, c_last = bounds
-    f0, f1, f2 = floor(d0), floor(d1), floor(d2)
-    for c in range(c_first, c_last + 1):
-        hat_c, slope_c = mask * _hat(d2, c), mask * _slope(f2, c)
-        for a in range(a_first, a_last + 1):
-            hat_a, slope_a = _hat(d0, a), _slope(f0, a)
-            dc, da, hat_ac = hat_a * slope_c, slope_a * hat_c, hat_a * hat_c
-            for b in range(b_first, b_last + 1):
-                start = voxel + a * size + b * columns + c
-                hat_b = _hat(d1, b)
-                product = g0 * load(u0, start) + g1 * load(u1, start) + g2 * load(u2, start)
-                s0 = s0 + da * hat_b * product
-                s1 = s1 + hat_ac * _slope(f1, b) * product
-                s2 = s2 + dc * hat_b * product
-                weight = hat_ac * hat_b
-                store(out0, start, load(out0, start) + weight * g0)
-                store(out1, start, load(out1, start) + weight * g1)
-                store(out2, start, load(out2, start) + weight * g2)
-    return s0, s1, s2
-
-
-@numba.njit(nogil=True)
-def _shared_bounds(d0, d1, d2, a_end, b_end, c_end):
-    """Bounds of the offsets that any of the lanes reads."""
-    a_first, a_last = _bounds(smallest(d0), largest(d0), a_end)
-    b_first, b_last = _bounds(smallest(d1), largest(d1), b_end)
-    c_first, c_last = _bounds(smallest(d2), largest(d2), c_end)
-    return a_first, a_last, b_first, b_last, c_first, c_last
-
-
-@numba.njit(nogil=True)
-def _lane_bounds(d0, d1, d2, a_end, b_end, c_end, lane):
-    """Bounds of the offsets that one lane reads."""
-    x, y, z = extract(d0, lane), extract(d1, lane), extract(d2, lane)
-    return (*_bounds(x, x, a_end), *_bounds(y, y, b_end), *_bounds(z, z, c_end))
+    rows, columns = 4 * shape[2] * shape[1], 4 * shape[2]
+    return (rows if shape[0] > 1 else 0), (columns if shape[1] > 1 else 0)
 
 
 @numba.njit(inline="always")
-def _count(bounds):
-    a_first, a_last, b_first, b_last, c_first, c_last = bounds
-    return (a_last - a_first + 1) * (b_last - b_first + 1) * (c_last - c_first + 1)
+def _cell(u, voxel, first, last, shape):
+    """Where x + u(x) lies: the cell's first corner, and the fractions of a voxel from there.
+
+    Positions outside are moved to the nearest face, which is what "border" padding reads. NaN
+    becomes the first face, so that no read leaves the volume.
+    """
+    ahead = splat4(ONE)
+    moved = smaller(larger(u, first), last)
+    low = larger(smaller(floor(moved), last - ahead), first)
+    a, b, c = int(extract(low, 0)), int(extract(low, 1)), int(extract(low, 2))
+    corner = voxel + 4 * ((a * shape[1] + b) * shape[2] + c)
+    return corner, moved - low
 
 
 @numba.njit(nogil=True, cache=True)
-def square(first, last, shape, guard, numbers, field, out):
-    """Slices first to last of u(x) + u(x + u(x)).
+def compose(start, stop, shape, own, read, field, out):
+    """Slices start to stop of own * u(x) + read * u(x + u(x)).
 
-    numbers: 0 to 15, float32. field, out: (3, guard + D * H * W + guard).
+    field, out: flat, as the module says, with one spare voxel of zeros at the end.
     """
-    slices, rows, columns = shape
-    size = rows * columns
-    padded = (size + COUNT - 1) // COUNT * COUNT
-    clipped, result = np.empty((3, padded), np.float32), np.empty((3, padded), np.float32)
-    c0, c1, c2 = clipped[0], clipped[1], clipped[2]
-    r0, r1, r2 = result[0], result[1], result[2]
-    u0, u1, u2 = field[0], field[1], field[2]
-    all_lanes, lane_numbers = splat(ONE), load(numbers, 0)
-    for i in range(first, last):
-        start = guard + i * size
-        clip_displacements(field, start, shape, i, clipped)
-        for q in range(0, size, COUNT):
-            voxel = start + q
-            d0, d1, d2 = load(c0, q), load(c1, q), load(c2, q)
-            s0, s1, s2 = load(u0, voxel), load(u1, voxel), load(u2, voxel)
-            ends = slices - 1 - i, rows - 1 - q // columns, columns
-            bounds = _shared_bounds(d0, d1, d2, *ends)
-            if _count(bounds) <= MAX_SHARED_OFFSETS:
-                s0, s1, s2 = _read(
-                    u0, u1, u2, voxel, columns, size, d0, d1, d2, bounds, all_lanes, s0, s1, s2
-                )
-            else:
-                for lane in range(COUNT):
-                    bounds = _lane_bounds(d0, d1, d2, *ends, lane)
-                    mask = equals(lane_numbers, splat(np.float32(lane)))
-                    s0, s1, s2 = _read(
-                        u0, u1, u2, voxel, columns, size, d0, d1, d2, bounds, mask, s0, s1, s2
-                    )
-            store(r0, q, s0)
-            store(r1, q, s1)
-            store(r2, q, s2)
-        for n in range(3):
-            _copy(result[n, :size], out[n, start : start + size])
+    along_a, along_b = _steps(shape)
+    ahead = pack(ZERO, ZERO, ONE, ZERO)
+    own4, read4 = splat4(own), splat4(read)
+    for i in range(start, stop):
+        for j in range(shape[1]):
+            first, last = _bounds(shape, i, j)
+            voxel = 4 * (i * shape[1] + j) * shape[2]
+            for _ in range(shape[2]):
+                prefetch(field, voxel + 2 * along_a + LEAD)
+                u = load4(field, voxel)
+                p, fraction = _cell(u, voxel, first, last, shape)
+                fa, fb = splat8(extract(fraction, 0)), splat8(extract(fraction, 1))
+                u00, u01 = load8(field, p), load8(field, p + along_b)
+                u10, u11 = load8(field, p + along_a), load8(field, p + along_a + along_b)
+                low, high = u00 + fa * (u10 - u00), u01 + fa * (u11 - u01)
+                line = low + fb * (high - low)
+                low4 = lower_half(line)
+                value = low4 + splat4(extract(fraction, 2)) * (upper_half(line) - low4)
+                store(out, voxel, own4 * u + read4 * value)
+                voxel += 4
+                first, last = first - ahead, last - ahead
+
+
+@numba.njit(inline="always")
+def _add(out, index, value):
+    """Adds eight lanes to an array, in two halves.
+
+    The next voxel adds to one of the halves again, and what was written as a half can be read as
+    one before it has reached the cache.
+    """
+    store(out, index, load4(out, index) + lower_half(value))
+    store(out, index + 4, load4(out, index + 4) + upper_half(value))
 
 
 @numba.njit(nogil=True, cache=True)
-def square_backward(first, last, shape, guard, numbers, field, gradient, out):
-    """Adds to out the gradient by u of <gradient, u(x) + u(x + u(x))>, slices first to last of x.
+def compose_backward(start, stop, shape, own, read, field, gradient, out):
+    """Adds the gradient by u of <gradient, own * u(x) + read * u(x + u(x))> to out.
 
-    numbers: 0 to 15, float32. field, gradient, out: (3, guard + D * H * W + guard).
+    For the slices start to stop of x. field, gradient, out: as in `compose`.
     """
-    slices, rows, columns = shape
-    size = rows * columns
-    padded = (size + COUNT - 1) // COUNT * COUNT
-    clipped, g = np.empty((3, padded), np.float32), np.zeros((3, padded), np.float32)
-    slopes = np.empty((3, padded), np.float32)
-    c0, c1, c2 = clipped[0], clipped[1], clipped[2]
-    u0, u1, u2 = field[0], field[1], field[2]
-    out0, out1, out2 = out[0], out[1], out[2]
-    all_lanes, lane_numbers = splat(ONE), load(numbers, 0)
-    for i in range(first, last):
-        start = guard + i * size
-        clip_displacements(field, start, shape, i, clipped)
-        for n in range(3):
-            _copy(gradient[n, start : start + size], g[n, :size])
-        for q in range(0, size, COUNT):
-            voxel = start + q
-            d0, d1, d2 = load(c0, q), load(c1, q), load(c2, q)
-            g0, g1, g2 = load(g[0], q), load(g[1], q), load(g[2], q)
-            s0, s1, s2 = splat(ZERO), splat(ZERO), splat(ZERO)
-            ends = slices - 1 - i, rows - 1 - q // columns, columns
-            bounds = _shared_bounds(d0, d1, d2, *ends)
-            if _count(bounds) <= MAX_SHARED_OFFSETS:
-                s0, s1, s2 = _write(
-                    u0, u1, u2, voxel, columns, size, d0, d1, d2, bounds, all_lanes, g0, g1, g2,
-                    out0, out1, out2, s0, s1, s2,
-                )  # fmt: skip
-            else:
-                for lane in range(COUNT):
-                    bounds = _lane_bounds(d0, d1, d2, *ends, lane)
-                    mask = equals(lane_numbers, splat(np.float32(lane)))
-                    s0, s1, s2 = _write(
-                        u0, u1, u2, voxel, columns, size, d0, d1, d2, bounds, mask, g0, g1, g2,
-                        out0, out1, out2, s0, s1, s2,
-                    )  # fmt: skip
-            store(slopes[0], q, s0)
-            store(slopes[1], q, s1)
-            store(slopes[2], q, s2)
-        add_gradients(field, start, shape, i, slopes, g, out)
+    along_a, along_b = _steps(shape)
+    ahead = pack(ZERO, ZERO, ONE, ZERO)
+    own4, read4 = splat4(own), splat4(read)
+    for i in range(start, stop):
+        for j in range(shape[1]):
+            first, last = _bounds(shape, i, j)
+            voxel = 4 * (i * shape[1] + j) * shape[2]
+            for _ in range(shape[2]):
+                prefetch(field, voxel + 2 * along_a + LEAD)
+                prefetch(out, voxel + 2 * along_a + LEAD)
+                u, g = load4(field, voxel), load4(gradient, voxel)
+                p, fraction = _cell(u, voxel, first, last, shape)
+                fa, fb = splat8(extract(fraction, 0)), splat8(extract(fraction, 1))
+                fc = splat4(extract(fraction, 2))
+                u00, u01 = load8(field, p), load8(field, p + along_b)
+                u10, u11 = load8(field, p + along_a), load8(field, p + along_a + along_b)
+                # slopes of the interpolation along each axis
+                d0, d1 = u10 - u00, u11 - u01
+                low, high = u00 + fa * d0, u01 + fa * d1
+                by_a, by_b = d0 + fb * (d1 - d0), high - low
+                line = low + fb * by_b
+                a4, b4, c4 = lower_half(by_a), lower_half(by_b), upper_half(line) - lower_half(line)
+                a4, b4 = a4 + fc * (upper_half(by_a) - a4), b4 + fc * (upper_half(by_b) - b4)
+                g_read = read4 * g
+                slopes = sums(g_read * a4, g_read * b4, g_read * c4)
+                inside = less(first, u) * less(u, last)  # elsewhere the position was moved
+                store(out, voxel, load4(out, voxel) + own4 * g + inside * slopes)
+                # weights of the corners
+                upper = fc * g_read
+                both = join(g_read - upper, upper)
+                g1 = fa * both
+                g0 = both - g1
+                g01, g11 = fb * g0, fb * g1
+                _add(out, p, g0 - g01)
+                _add(out, p + along_b, g01)
+                _add(out, p + along_a, g1 - g11)
+                _add(out, p + along_a + along_b, g11)
+                voxel += 4
+                first, last = first - ahead, last - ahead
+
+
+@numba.njit(nogil=True, cache=True)
+def interleave(start, stop, size, scale, volume, field):
+    """Writes slices of volume (3, D * H * W) times scale into a flat field; size: of a slice."""
+    a, b, c = volume[0], volume[1], volume[2]
+    for q in range(start * size, stop * size):
+        field[4 * q], field[4 * q + 1] = scale * a[q], scale * b[q]
+        field[4 * q + 2], field[4 * q + 3] = scale * c[q], ZERO
+
+
+@numba.njit(nogil=True, cache=True)
+def separate(start, stop, size, scale, field, volume):
+    """The inverse of `interleave`: writes slices of a field times scale to volume."""
+    a, b, c = volume[0], volume[1], volume[2]
+    for q in range(start * size, stop * size):
+        a[q], b[q], c[q] = scale * field[4 * q], scale * field[4 * q + 1], scale * field[4 * q + 2]

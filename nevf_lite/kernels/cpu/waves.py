@@ -12,8 +12,9 @@ import math
 import numba
 import numpy as np
 
-from nevf_lite.kernels.cpu.lanes import COUNT, floor, fma, load, splat, store
+from nevf_lite.kernels.cpu.lanes import floor, fma, load16, splat16, store
 
+COUNT = 16  # lanes
 ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)
 #: -pi as a sum: float32's nearest value, and the rest.
 MINUS_PI = (np.float32(-math.pi), np.float32(-(math.pi - float(np.float32(math.pi)))))
@@ -26,32 +27,45 @@ COSINE = tuple(np.float32((-1) ** k / math.factorial(2 * k)) for k in range(6, 0
 @numba.njit(inline="always")
 def _reduced(x):
     """r, r^2 and the sign that n gives."""
-    n = floor(x * splat(PER_PI) + splat(HALF))
-    r = fma(n, splat(MINUS_PI[1]), fma(n, splat(MINUS_PI[0]), x))
-    odd = n - splat(TWO) * floor(n * splat(HALF))
-    return r, r * r, splat(ONE) - splat(TWO) * odd
+    n = floor(x * splat16(PER_PI) + splat16(HALF))
+    r = fma(n, splat16(MINUS_PI[1]), fma(n, splat16(MINUS_PI[0]), x))
+    odd = n - splat16(TWO) * floor(n * splat16(HALF))
+    return r, r * r, splat16(ONE) - splat16(TWO) * odd
 
 
 @numba.njit(inline="always")
 def _series(z, terms):
     """Horner's scheme for six terms in z, without the constant one."""
-    total = splat(terms[0])
+    total = splat16(terms[0])
     for n in range(1, 6):
-        total = total * z + splat(terms[n])
+        total = total * z + splat16(terms[n])
     return total * z
 
 
 @numba.njit(inline="always")
+def sine_of(angle):
+    """The sine of sixteen lanes."""
+    r, z, sign = _reduced(angle)
+    return sign * (r + r * _series(z, SINE))
+
+
+@numba.njit(inline="always")
+def sine_and_cosine_of(angle):
+    """Sine and cosine of sixteen lanes."""
+    r, z, sign = _reduced(angle)
+    return sign * (r + r * _series(z, SINE)), sign * (splat16(ONE) + _series(z, COSINE))
+
+
+@numba.njit(inline="always")
 def _sine(start, angles):
-    r, z, sign = _reduced(load(angles, start))
-    store(angles, start, sign * (r + r * _series(z, SINE)))
+    store(angles, start, sine_of(load16(angles, start)))
 
 
 @numba.njit(inline="always")
 def _sine_and_cosine(start, angles, sines):
-    r, z, sign = _reduced(load(angles, start))
-    store(sines, start, sign * (r + r * _series(z, SINE)))
-    store(angles, start, sign * (splat(ONE) + _series(z, COSINE)))
+    value, slope = sine_and_cosine_of(load16(angles, start))
+    store(sines, start, value)
+    store(angles, start, slope)
 
 
 @numba.njit(nogil=True, cache=True)
