@@ -33,7 +33,7 @@ study.baselines study.baselines.syn study.baselines.niftyreg study.baselines.dip
 study.baselines.demons study.baselines.greedy study.baselines.elastix
 study.baselines.fireants study.baselines.convexadam study.baselines.syntx
 cohorts.pairs cohorts.batch cohorts.quality cohorts.index cohorts.methods cohorts.atlases
-cohorts.template cohorts.change cohorts.velocities
+cohorts.template cohorts.change cohorts.brightness cohorts.velocities
 chapters
 """.split()
 
