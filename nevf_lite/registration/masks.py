@@ -42,8 +42,9 @@ def counting_mask(
     else:
         volume = lesioned.sum() * np.prod(grid.spacing) / (1000 if grid.ndim == 3 else 100)
         unit = "ml" if grid.ndim == 3 else "cm2"
+        size = f"{volume:.3g}" if volume < 1000 else f"{volume:.0f}"
         notes.append(
-            f"{volume:.3g} {unit} of the {name} image are lesion and do not count; the field is "
+            f"{size} {unit} of the {name} image are lesion and do not count; the field is "
             "smooth across."
         )
     return make_image(counted.astype(np.uint8), image.affine)
