@@ -18,7 +18,7 @@ from nevf_claims import BOOK
 from sphinx.util.docutils import SphinxDirective
 
 from nevf_lite.data.splits import TITLES
-from nevf_lite.study.claims import of_test_split, published, read_claims
+from nevf_lite.study.claims import at_spacing, of_test_split, published, read_claims
 from nevf_lite.study.statistics import MIN_PAIRS
 
 #: The row of the plot that every method starts from.
@@ -31,8 +31,7 @@ COLUMNS += ("cpu_seconds", "machine", "study", "commit", "started")
 @functools.cache  # the figure and the sentence
 def rows() -> pd.DataFrame:
     """The rows of the test split at 1 mm, in the order of the studies."""
-    every = published(BOOK / "results")
-    found = of_test_split(every[every["spacing_mm"].fillna(1.0) == 1])
+    found = of_test_split(at_spacing(published(BOOK / "results")))
     machine = found["machine"].str.partition(",")[0].str.replace("(R)", "", regex=False)
     short = found["commit"].str[:7]
     return found.assign(machine=machine, commit=short, started=found["started"].str[:10])

@@ -6,6 +6,9 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+from nevf_lite.scans.io import make_image
+from nevf_lite.scans.space import Grid
+
 #: Standard deviation of the blur of both scans before they are registered, voxels. Interpolation
 #: blurs a sharp scan wherever it moves it, so that the least motion would look best.
 BLUR = 1.0
@@ -23,7 +26,7 @@ def even_brightness(
     that is looked for, and is averaged with a Gaussian of `BRIGHTNESS`. 0 is background.
     """
     pair = [np.squeeze(np.asarray(scan.dataobj, np.float32)) for scan in (first, second)]
-    sigma = BRIGHTNESS / np.array(first.header.get_zooms()[: pair[0].ndim])
+    sigma = BRIGHTNESS / np.array(Grid.of(first).spacing)
     seen = (pair[0] > 0) & (pair[1] > 0)
     if not seen.any():
         return first, second
@@ -36,7 +39,7 @@ def even_brightness(
     # a difference of logarithms changes its sign and nothing else with the order of the scans
     ratio[lit] = 0.5 * (np.log(means[0][lit]) - np.log(means[1][lit]))
     return tuple(
-        nib.Nifti1Image((values * np.exp(sign * ratio)).reshape(scan.shape), scan.affine)
+        make_image((values * np.exp(sign * ratio)).reshape(scan.shape), scan.affine)
         for values, sign, scan in zip(pair, (-1, 1), (first, second), strict=True)
     )
 
@@ -45,4 +48,4 @@ def blurred(scan: nib.Nifti1Image) -> nib.Nifti1Image:
     """A scan after a Gaussian of `BLUR` along each of its axes of more than one voxel."""
     sigma = [BLUR if n > 1 else 0.0 for n in scan.shape]
     values = ndimage.gaussian_filter(np.asarray(scan.dataobj, np.float32), sigma)
-    return nib.Nifti1Image(values, scan.affine)
+    return make_image(values, scan.affine)

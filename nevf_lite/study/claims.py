@@ -35,11 +35,11 @@ class Claim:
     kind: "difference" of means over pairs, "percent" by which one mean exceeds another, "ratio" of
     means, "level" beside the paper's mean, or "limit" of a mean. measure: column of the rows.
     compare: ((ours, other), ...), names of methods, see `Side`; for a level or a limit (ours,)
-    each. wanted:
-    "more" or "less". limit: of a limit. printed: by data set, numbers that the paper's tables do
-    not give. size: whether the paper's number has to be reached, or only its sign. datasets: those
-    it is made for. study: the one whose rows count whoever they are of, for what does not depend
-    on the people ("": any study, people of the test split). note: what to keep in mind.
+    each. wanted: "more" or "less". limit: of a limit. printed: by data set, numbers that the
+    paper's tables do not give. size: whether the paper's number has to be reached, or only its
+    sign. datasets: those it is made for. study: the one whose rows count whoever they are of, for
+    what does not depend on the people ("": any study, people of the test split). note: what to keep
+    in mind.
     """
 
     name: str
@@ -112,13 +112,17 @@ def of_test_split(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[np.fromiter((pair in wanted for pair in pairs), bool, len(rows))]
 
 
+def at_spacing(rows: pd.DataFrame, spacing: float = 1.0) -> pd.DataFrame:
+    """The rows of a voxel size, mm; one without any worked on the images' own grid, which is 1."""
+    return rows[rows["spacing_mm"].fillna(1.0) == spacing]
+
+
 @dataclass(frozen=True)
 class Side:
     """The rows of one side of a comparison: "NeVF", "NeVF at 2 mm", "NeVF after 80 iterations".
 
-    method: named as in `paper.csv`. label: of the rows. spacing: mm; a row without one worked on
-    the images' own grid, which is 1 mm. iterations: of the trajectory at which its Dice is taken,
-    or None for the end.
+    method: named as in `paper.csv`. label: of the rows. spacing: mm, see `at_spacing`. iterations:
+    of the trajectory at which its Dice is taken, or None for the end.
     """
 
     method: str
@@ -142,8 +146,7 @@ class Side:
 
     def rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Those of its label and spacing, with the Dice after its iterations."""
-        alike = rows["spacing_mm"].fillna(1.0) == self.spacing
-        found = rows[alike & (rows["label"] == self.label)]
+        found = at_spacing(rows[rows["label"] == self.label], self.spacing)
         if self.iterations is None:
             return found
         return found.assign(dice=[self._dice_on_the_way(row) for row in found.itertuples()])

@@ -17,6 +17,7 @@ from nevf_lite.study.claims import (
     Claim,
     Side,
     admitted,
+    at_spacing,
     of_test_split,
     published,
     read_claims,
@@ -79,8 +80,7 @@ def test_the_rows_that_decide_are_of_twelve_people_who_were_never_tuned_on():
 
 def test_a_label_is_one_configuration():
     """Rows are found by their label, so another option or another grid needs another label."""
-    rows = admitted(published(BOOK / "results"), CLAIM)
-    rows = rows[rows["spacing_mm"].fillna(1.0) == 1]
+    rows = at_spacing(admitted(published(BOOK / "results"), CLAIM))
     hashes = rows.groupby(["label", "dataset"]).config_hash.nunique()
     assert (hashes == 1).all(), hashes[hashes > 1]
 
