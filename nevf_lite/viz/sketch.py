@@ -26,14 +26,22 @@ from nevf_lite.viz.style import (
     FOLD,
     GREY,
     MOVED,
+    ON_CARD,
     SEQUENTIAL,
+    SIGNED,
     Picture,
     chart,
     ink_style,
     styled,
 )
 
-_COLOUR_MAPS = {"grey": GREY, "diverging": DIVERGING, "sequential": SEQUENTIAL}
+_COLOUR_MAPS = {
+    "grey": GREY,
+    "sequential": SEQUENTIAL,
+    "diverging": DIVERGING,
+    "signed": SIGNED,
+}
+_OUTLINES = {"grey": FIXED, "sequential": CARD, "diverging": CARD, "signed": ON_CARD}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LONGEST = 24  # letters of a name that has room beside its curve
 
@@ -53,12 +61,13 @@ def images(
     """Two-dimensional images side by side under their titles.
 
     panels: title to (H, W) or (1, 1, H, W), tensors or arrays. limits: the values of the darkest
-    and the lightest colour, common to all panels; None takes the range of the panels. colours:
-    "grey", "sequential" or "diverging" (its middle colour is the middle of the limits). unit: label
-    of a colour bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian
-    determinants. outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest
-    value, is drawn over every panel, in blue, or in black where blue is a value. columns:
-    the most panels in a row.
+    and the lightest colour, common to all panels; None takes the range of the panels. NaN is not
+    drawn. colours: "grey", "sequential", "diverging" for determinants in a brain, pale in the
+    middle of the limits, or "signed" for what is nothing there, and dark. unit: label of a colour
+    bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian determinants.
+    outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest value, is
+    drawn over every panel, in blue, or in black or white where blue is a value. columns: the most
+    panels in a row.
     """
     flat = {title: plane_of(values) for title, values in panels.items()}
     if limits is None:
@@ -71,7 +80,7 @@ def images(
             crushed = np.ma.masked_where(values > 0, np.ones_like(values))
             ax.imshow(crushed.T, origin="lower", cmap=ListedColormap([FOLD]))
         if outline is not None:
-            outline_of(ax, outline, FIXED if colours == "grey" else CARD)
+            outline_of(ax, outline, _OUTLINES[colours])
     if unit:
         colour_bar(figure, axes, scale, _COLOUR_MAPS[colours], unit)
     figure.alt = alt

@@ -50,6 +50,11 @@ DIVERGING = LinearSegmentedColormap.from_list(
     "nevf_diverging",
     ["#0a3a82", "#2f7fd0", "#9ccbf0", "#f3f1ec", "#f6bd84", "#d96c1a", "#7d2c05"],
 )
+# blue below and orange above a middle that is as dark as the card: what is nothing is not seen
+SIGNED = LinearSegmentedColormap.from_list(
+    "nevf_signed",
+    ["#c4e1f8", "#56a5e6", "#1f4f85", "#14171c", "#7c3b0d", "#e0812f", "#fbd3a8"],
+)
 # viridis without its darkest third, which would vanish on the card
 SEQUENTIAL = LinearSegmentedColormap.from_list(
     "nevf_sequential", matplotlib.colormaps["viridis"](np.linspace(0.32, 1.0, 64))
