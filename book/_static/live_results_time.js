@@ -31,7 +31,7 @@ window.nevfResultsTime = (() => {
         taken.push(box);
         const at = (d) => `${(x + dx * d).toFixed(1)} ${(y + dy * d).toFixed(1)}`;
         const line = reach > 9 ? `<path class="nl-leader" d="M${at(6)}L${at(far - 2)}"/>` : "";
-        return line + text(start.toFixed(1), (high + HIGH - 2.5).toFixed(1), label);
+        return line + text(start.toFixed(1), (high + HIGH - 2.5).toFixed(1), label, 'class="nl-name"');
       }
     return "";
   }
