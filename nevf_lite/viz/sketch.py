@@ -35,12 +35,7 @@ from nevf_lite.viz.style import (
     styled,
 )
 
-_COLOUR_MAPS = {
-    "grey": GREY,
-    "sequential": SEQUENTIAL,
-    "diverging": DIVERGING,
-    "signed": SIGNED,
-}
+_COLOUR_MAPS = {"grey": GREY, "sequential": SEQUENTIAL, "diverging": DIVERGING, "signed": SIGNED}
 _OUTLINES = {"grey": FIXED, "sequential": CARD, "diverging": CARD, "signed": ON_CARD}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LONGEST = 24  # letters of a name that has room beside its curve
@@ -183,6 +178,7 @@ def curves(
     y: str,
     log: str = "",
     marks: bool | Collection[str] = True,
+    dots: Collection[str] = (),
     equal: bool = False,
     above: bool = False,
     height: float = 3.0,
@@ -190,9 +186,10 @@ def curves(
     """Curves on one pair of axes. lines: name to (xs, ys). x, y: labels, with units.
 
     log: "x", "y" or "xy" for logarithmic axes. marks: whether each point has a symbol, which tells
-    curves apart without colour, or the names of the curves that have them. equal: equal scales on x
-    and y, for paths in the plane. above: a legend, if there is one, stands above the axes, where it
-    covers no curve. height: inches.
+    curves apart without colour, or the names of the curves that have them. dots: the names of those
+    that are symbols alone, without a line. equal: equal scales on x and y, for paths in the plane.
+    above: a legend, if there is one, stands above the axes, where it covers no curve. height:
+    inches.
 
     Several curves are named at their ends. Long names, and those of paths, are in a legend.
     """
@@ -205,8 +202,8 @@ def curves(
             has_marker = marks if isinstance(marks, bool) else name in marks
             marker = _MARKERS[i % len(_MARKERS)] if has_marker else None
             colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
-            dash = "-" if i < len(CURVE_COLOURS) else "--"
-            axes.plot(xs, ys, dash, color=colour, marker=marker, markersize=4.5, label=name)
+            dash = "none" if name in dots else "-" if i < len(CURVE_COLOURS) else "--"
+            axes.plot(xs, ys, ls=dash, c=colour, marker=marker, markersize=4.5, label=name)
         axes.set(
             xlabel=x,
             ylabel=y,
