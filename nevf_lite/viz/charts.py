@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from nevf_lite.viz.naming import Mark, name_marks
 from nevf_lite.viz.style import (
     AFTER,
     ALARM,
@@ -178,18 +179,15 @@ def named_dots(
         figure = chart(height)
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (label, dots) in zip(row, panels.items(), strict=True):
-            middle = (min(x for x, _ in dots.values()) + max(x for x, _ in dots.values())) / 2
             for name, at in dots.items():
                 colour = CURVE_COLOURS[names.index(name) % len(CURVE_COLOURS)]
-                axes.plot(*at, "o", color=colour, markersize=6)
-                left = at[0] > middle  # a name never leaves the panel
-                style = {"ha": "right" if left else "left", "va": "center", "fontsize": 9}
-                offset = (-7 if left else 7, 0)
-                axes.annotate(name, at, offset, textcoords="offset points", **style)
+                axes.plot(*at, "o", color=colour, markersize=6, label=name)
             axes.set_xlabel(label)
             axes.margins(0.12, 0.14)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.grid(True)
         row[0].set_ylabel(y)
+        for axes in row:
+            name_marks(axes, [Mark.at_end(dot) for dot in axes.lines])
     figure.alt = alt
     return figure

@@ -130,10 +130,10 @@ def dice_against_time(
         axes.grid(True)
         axes.margins(x=0.12)
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
-        marks = [Mark("before", start, before, INK[theme])]
+        marks = [Mark("before", start, before, INK[theme], axes.lines[0])]
         for (name, (seconds, dice)), line in zip(drawn.items(), axes.lines[1:], strict=True):
             if len(seconds):
-                marks.append(Mark(name, seconds[-1], dice[-1], line.get_color()))
+                marks.append(Mark(name, seconds[-1], dice[-1], line.get_color(), line))
         name_marks(axes, marks)
     ends = [
         f"{name} reaches {dice[-1]:.3f} after {seconds[-1]:.0f} s"

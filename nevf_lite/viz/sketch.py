@@ -209,7 +209,7 @@ def curves(
         if equal:
             axes.set_aspect("equal")
         if len(lines) > 1 and not equal and max(map(len, lines)) <= _LONGEST:
-            name_marks(axes, [Mark(line.get_label(), *_end(line)) for line in axes.lines])
+            name_marks(axes, [Mark.at_end(line) for line in axes.lines])
         elif len(lines) > 1:
             location = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if equal else {}
             if above:
@@ -217,12 +217,6 @@ def curves(
             axes.legend(**location)
     figure.alt = alt
     return figure
-
-
-def _end(line) -> tuple[float, float, str]:
-    """Where a curve ends, in data coordinates, and its colour."""
-    x, y = np.asarray(line.get_xydata(), float)[-1]
-    return x, y, line.get_color()
 
 
 def _ticks(axes, xs: Sequence[float], log: str) -> None:

@@ -58,9 +58,9 @@ def roofline(
         marks = []
         for number, (operation, results) in enumerate(points.items()):
             colour = CURVE_COLOURS[number % len(CURVE_COLOURS)]
-            marks.append(Mark(operation, *_fastest(results.values()), colour))
             xs, ys = (np.array(list(v)) for v in zip(*results.values(), strict=True))
-            axes.plot(xs, ys / 1e9, "-", color=colour, lw=1.6)
+            (line,) = axes.plot(xs, ys / 1e9, "-", color=colour, lw=1.6)
+            marks.append(Mark(operation, *_fastest(results.values()), colour, line))
             for backend, (intensity, speed) in results.items():
                 index = backends.index(backend)
                 axes.plot(

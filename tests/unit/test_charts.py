@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from PIL import Image
 from toy_images import blob
 
@@ -90,19 +92,23 @@ def test_dice_bars_are_sorted_and_named():
 def test_each_dot_has_its_name_beside_it_and_one_colour_everywhere():
     """Protects the reading without a legend: names at the dots, inside the panel, alike in both."""
     panels = {
-        "similarity": {"good": (0.9, 1.0), "greedy": (0.96, 2.7)},
-        "Dice": {"greedy": (0.79, 2.7), "good": (0.84, 1.0)},
+        "similarity": {"good": (0.9, 1.0), "greedy": (0.96, 2.7), "a twin of good": (0.901, 1.02)},
+        "Dice": {"greedy": (0.79, 2.7), "good": (0.84, 1.0), "a twin of good": (0.839, 1.02)},
     }
     figure = charts.named_dots(panels, "Two results by two measures.", y="error (mm)")
+    figure.draw_without_rendering()
     colours = []
     for axes, dots in zip(figure.axes, panels.values(), strict=True):
         assert [(t.get_text(), t.xy) for t in axes.texts] == list(dots.items())
-        right = max(dots, key=lambda name: dots[name][0])
-        assert {t.get_text(): t.get_ha() for t in axes.texts}[right] == "right"
+        window = axes.get_window_extent()
+        boxes = [Text.get_window_extent(name) for name in axes.texts]  # without its thin line
+        assert all(window.x0 <= box.x0 and box.x1 <= window.x1 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
         colours.append(
             {t.get_text(): x.get_color() for t, x in zip(axes.texts, axes.lines, strict=True)}
         )
-    assert colours[0] == colours[1] and len(set(colours[0].values())) == 2
+        assert colours[-1] == {t.get_text(): t.get_color() for t in axes.texts}
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 3
     assert figure.axes[0].get_ylabel() == "error (mm)" and figure.alt.startswith("Two results")
     with pytest.raises(ValueError, match="^panels: "):
         charts.named_dots({"Dice": {}}, "Nothing.", y="error (mm)")

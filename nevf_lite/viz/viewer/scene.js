@@ -8,10 +8,9 @@ function camera(width, height, ratio) {
   const [cy, sy] = [Math.cos(state.yaw), Math.sin(state.yaw)];
   const [cp, sp] = [Math.cos(state.pitch), Math.sin(state.pitch)];
   const right = [cy, sy, 0], up = [-sy * sp, cy * sp, cp], toward = [sy * cp, -cy * cp, sp];
-  const margin = 44 * ratio;
-  const longest = Math.max(...meta.extent);
-  const fit = is3d ? Math.min((width - margin / 2) / longest, (height - margin) / longest)
-    : Math.min((width - margin) / meta.extent[0], (height - margin) / meta.extent[1]);
+  const margin = 44 * ratio; // of both edges, with room for a letter
+  const [longest, tallest] = is3d ? [Math.max(...meta.extent), Math.max(...meta.extent)] : meta.extent;
+  const fit = Math.min((width - margin) / longest, (height - margin) / tallest);
   const scale = fit * state.zoom;
   const centre = meta.extent.map((e) => e / 2);
   const [r0, u0, d0] = [right, up, toward].map((axis) => dot(axis, centre));

@@ -95,7 +95,7 @@ function outline(across) {
 
 function layout(across, width, height) {
   const [b, c] = model.planeAxes(across);
-  const margin = Math.min(width, height) < 120 ? 26 : 30; // both edges, with room for a letter
+  const margin = 36; // of both edges, with room for a letter
   const scale = Math.min((width - margin) / meta.extent[b], (height - margin) / meta.extent[c]);
   const [w, h] = [scale * meta.extent[b], scale * meta.extent[c]];
   return { b, c, scale, w, h, x: (width - w) / 2, y: (height - h) / 2 };
@@ -135,10 +135,10 @@ function drawSlice(canvas) {
   ctx.textAlign = 'center';
   ctx.textBaseline = 'middle';
   const [left, right] = meta.letters[b], [below, above] = meta.letters[c];
-  ctx.fillText(left, x - 7, y + h / 2);
-  ctx.fillText(right, x + w + 7, y + h / 2);
-  ctx.fillText(above, x + w / 2, y - 6);
-  ctx.fillText(below, x + w / 2, y + h + 8);
+  ctx.fillText(left, x - 9, y + h / 2);
+  ctx.fillText(right, x + w + 9, y + h / 2);
+  ctx.fillText(above, x + w / 2, y - 9);
+  ctx.fillText(below, x + w / 2, y + h + 9);
 }
 
 function drawCross(ctx, [cx, cy], x, y, w, h) {
