@@ -66,8 +66,9 @@ class Config:
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
     margin: determinant below which the Jacobian penalty begins; corners: whether it looks at all
     corners of a cell, or at forward differences alone, as in the paper. smooth_target:
-    "displacement" or "velocity". penalty_target: which map the penalties are of when there is an initial one: the
-    "residual" that the field adds to it, or the "whole", as equations 4 and 5 of the paper.
+    "displacement" or "velocity". penalty_target: which map the penalties are of when there is an
+    initial one: the "residual" that the field adds to it, or the "whole", as equations 4 and 5 of
+    the paper.
     betas: how much of the mean gradient and of its mean square Adam keeps from step to step; short
     levels want less than its usual 0.9 and 0.999. decay: the learning rate falls to this fraction
     over a level. patience: a level ends after this many iterations without an improvement by

@@ -89,6 +89,8 @@ def overlap(
 def dice_against_time(
     courses: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     before: float,
+    bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    paper: Mapping[str, tuple[float, float]] | None = None,
     theme: str = "any",
 ) -> Picture:
     """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
@@ -96,10 +98,13 @@ def dice_against_time(
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
         left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" gets the
         colour of "greedy" and a dashed line. before: the initial Dice, drawn as a dotted line.
+    bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
+    paper: name to the (seconds, Dice) that the paper reports, a diamond in the colour of the name.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
     drawn = {name: _after_start(*course) for name, course in courses.items()}
+    bands, paper = bands or {}, paper or {}
     if not any(len(seconds) for seconds, _ in drawn.values()):
         raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
     with matplotlib.rc_context(ink_style(theme)):
@@ -111,11 +116,19 @@ def dice_against_time(
             index = base_methods.index(_base_method(name))
             is_base = index < len(CURVE_COLOURS) and _base_method(name) == name
             many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
+            colour = CURVE_COLOURS[index] if index < len(CURVE_COLOURS) else INK[theme]
+            if name in bands:
+                low, high = (_after_start(courses[name][0], edge)[1] for edge in bands[name])
+                axes.fill_between(seconds, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
+                if len(seconds) == 1:  # a band needs two points
+                    axes.vlines(seconds, low, high, color=colour, alpha=0.5, lw=1.4)
+            if name in paper:
+                axes.scatter(*paper[name], marker="D", facecolors="none", edgecolors=colour, s=32)
             axes.plot(
                 seconds,
                 dice,
                 "-" if is_base else "--",
-                color=CURVE_COLOURS[index] if index < len(CURVE_COLOURS) else INK[theme],
+                color=colour,
                 marker=_MARKERS[i % len(_MARKERS)],
                 markevery=len(seconds) // 6 if many else None,
                 markersize=5,
@@ -137,6 +150,7 @@ def dice_against_time(
         name_marks(axes, marks)
     ends = [
         f"{name} reaches {dice[-1]:.3f} after {seconds[-1]:.0f} s"
+        + (f" (in the paper {paper[name][1]:.3f})" if name in paper else "")
         for name, (seconds, dice) in drawn.items()
         if len(seconds)
     ]

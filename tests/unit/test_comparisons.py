@@ -85,6 +85,22 @@ def test_a_watched_course_keeps_its_line_visible():
     assert len(line.get_xdata()) == 35 and line.get_markevery() == 5
 
 
+def test_bands_and_the_papers_points_have_the_colour_of_their_course():
+    """Protects the reading: whose band, whose diamond; the start leaves the band as the course."""
+    courses = {"a": ([0, 1, 2], [0.3, 0.4, 0.5]), "b": ([4], [0.45])}
+    bands = {"a": ([0.3, 0.35, 0.45], [0.3, 0.45, 0.55]), "b": ([0.4], [0.5])}
+    figure = dice_against_time(courses, 0.3, bands, {"b": (60, 0.6)})
+    axes = figure.axes[0]
+    band, bar = axes.collections[0], axes.collections[2]
+    assert np.array_equal(np.unique(band.get_paths()[0].vertices[:, 0]), [1, 2])
+    assert band.get_facecolor()[0][:3] == pytest.approx(to_rgb(axes.lines[1].get_color()))
+    np.testing.assert_array_equal(bar.get_segments()[0], [[4, 0.4], [4, 0.5]])
+    diamond = axes.collections[-1]
+    np.testing.assert_array_equal(diamond.get_offsets(), [[60, 0.6]])
+    assert diamond.get_edgecolor()[0][:3] == pytest.approx(to_rgb(axes.lines[2].get_color()))
+    assert "b reaches 0.450 after 4 s (in the paper 0.600)" in figure.alt
+
+
 def test_no_course_is_refused():
     """Protects the message: what was missing."""
     with pytest.raises(ValueError, match="^courses: "):
