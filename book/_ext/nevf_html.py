@@ -9,6 +9,8 @@ import os
 import re
 from pathlib import Path
 
+from nevf_printed import fix_printed
+from nevf_signs import fix_signs
 from nevf_tables import fix_tables
 from PIL import Image
 
@@ -50,6 +52,7 @@ def fix_page(text: str, path: Path) -> str:
     text = BLANK.sub(r"\1", text)
     text = MARK.sub(r'<span class="nevf-whole">\1</span>', text)
     text = fix_tables(text)
+    text = fix_printed(text)
     text = OPTION.sub(r'<span class="pre nevf-whole">\1</span>', text)
     text = LONG_CODE.sub(lambda match: match[1] + BREAK.sub(r"\1<wbr>", match[2]), text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)
@@ -68,7 +71,7 @@ def fix_page(text: str, path: Path) -> str:
             return match[0]
         return f'href="{match[1]}.html{match[2] or ""}"'
 
-    return SOURCE_LINK.sub(to_html, text)
+    return fix_signs(SOURCE_LINK.sub(to_html, text))
 
 
 def _signature_lines(items: str) -> str:

@@ -11,10 +11,11 @@ import re
 
 from bs4 import BeautifulSoup, Tag
 
-from nevf_lite.data.splits import titled
+from nevf_lite.data.splits import TITLES
 
 TABLE = re.compile(r'<table[^>]* class="dataframe">.*?</table>', re.S)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+DATASET = re.compile(rf"\b(?:{'|'.join(TITLES)})\b")
 HYPHEN = re.compile(r"(?<![\w.])-(?=\d)")
 #: What pandas writes into a cell without a value.
 MISSING = {"NaN", "nan", "None", "<NA>", "–"}
@@ -38,9 +39,9 @@ def _set(text: str) -> str:
     for column in range(len(rows[0].find_all("td"))):
         if "nevf-text" in rows[0].find_all("td")[column].get("class", ()) and len(heads) == 1:
             heads[0].find_all("th")[indices + column]["class"] = "nevf-text"
-    for head in table.find_all("th"):
-        if head.string:
-            head.string = titled(head.string).replace("<-", "←")
+    for cell in table.find_all(["th", "td"]):
+        if cell.string:
+            cell.string = DATASET.sub(lambda name: TITLES[name[0]], cell.string)
     if indices > 1 and len(heads) == 1:
         _group(table, heads[0], rows)
     return str(table)

@@ -10,6 +10,32 @@ window.nevfResultsTime = (() => {
   const diamond = (x, y, size, more) =>
     `<path class="nl-diamond" ${more} d="M${x} ${y - size}L${x + size} ${y}L${x} ${y + size}L${x - size} ${y}Z"/>`;
 
+  const pen = document.createElement("canvas").getContext("2d");
+  const SIDES = [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [1, 1], [-1, -1], [-1, 1]];
+  const HIGH = 12;
+
+  // A name at a mark, at the nearest place where it covers nothing, with a thin line from further
+  // off; its box is then taken. "" where there is no room. frame: left, top, right, bottom. reaches:
+  // pixels between the two that are tried.
+  function named(label, [x, y], taken, frame, reaches) {
+    const long = pen.measureText(label).width;
+    for (const reach of reaches)
+      for (const [dx, dy] of SIDES) {
+        const far = dx && dy ? 0.75 * reach : reach;
+        const start = x + dx * far - ((1 - dx) / 2) * long;
+        const high = y + dy * (far + HIGH / 2 - 3) - HIGH / 2;
+        const box = [start - 3, high, start + long + 3, high + HIGH];
+        const inside = box[0] >= frame[0] && box[2] <= frame[2] && high >= frame[1] && box[3] <= frame[3];
+        const free = (b) => box[0] >= b[2] || box[2] <= b[0] || box[1] >= b[3] || box[3] <= b[1];
+        if (!inside || !taken.every(free)) continue;
+        taken.push(box);
+        const at = (d) => `${(x + dx * d).toFixed(1)} ${(y + dy * d).toFixed(1)}`;
+        const line = reach > 9 ? `<path class="nl-leader" d="M${at(6)}L${at(far - 2)}"/>` : "";
+        return line + text(start.toFixed(1), (high + HIGH - 2.5).toFixed(1), label, 'class="nl-name"');
+      }
+    return "";
+  }
+
   // marks: [{ label, dice, seconds, colour, paper, few, title }].
   function draw(place, marks, say) {
     const all = marks.map(({ dice }) => dice);
@@ -36,34 +62,22 @@ window.nevfResultsTime = (() => {
     const middle = (top + height - bottom) / 2;
     parts.push(text((left + width - right) / 2, height - 8, "seconds a pair", 'text-anchor="middle"'));
     parts.push(text(0, 0, "mean Dice", `transform="translate(13 ${middle}) rotate(-90)" text-anchor="middle"`));
-    const taken = []; // boxes of names: one that would cover another is left to its title
-    const free = (box) =>
-      taken.every((b) => box[0] > b[2] || box[2] < b[0] || box[1] > b[3] || box[3] < b[1]);
-    for (const { dice, seconds } of marks) {
-      const [x, y] = [along(seconds), up(dice)];
-      taken.push([x - 5, y - 5, x + 5, y + 5]);
-    }
-    for (const { label, dice, seconds, colour, paper, few, title } of marks) {
-      const [x, y] = [along(seconds), up(dice)];
-      const dim = few ? ' opacity="0.55"' : "";
+    const shapes = marks.map(({ dice, seconds }) => [along(seconds), up(dice)]);
+    const taken = shapes.map(([x, y]) => [x - 6, y - 6, x + 6, y + 6]); // of marks, then of names
+    marks.forEach(({ colour, paper, few, title }, k) => {
+      const [x, y] = shapes[k];
       const shape = paper
         ? diamond(x, y, 6, `style="stroke:${colour}"`)
         : `<circle style="fill:${colour}" cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="5"/>`;
-      parts.push(`<g${dim}><title>${title}</title>${shape}</g>`);
-      const long = 6.7 * label.length;
-      const spots = [
-        [x + 9, y + 4, "start", x + 9],
-        [x - 9, y + 4, "end", x - 9 - long],
-        [x + 4, y - 9, "start", x + 4],
-        [x + 4, y + 17, "start", x + 4],
-      ];
-      for (const [a, b, anchor, start] of spots) {
-        const box = [start, b - 10, start + long, b + 2];
-        if (start < left || start + long > width || !free(box)) continue;
-        taken.push(box);
-        parts.push(text(a.toFixed(1), b.toFixed(1), label, `text-anchor="${anchor}"`));
-        break;
-      }
+      parts.push(`<g${few ? ' opacity="0.55"' : ""}><title>${title}</title>${shape}</g>`);
+    });
+    pen.font = `12px ${getComputedStyle(place).fontFamily}`;
+    const order = marks.map((_, k) => k).sort((i, j) => marks[i].few - marks[j].few);
+    for (const k of order) {
+      const reaches = marks[k].few ? [9] : [9, 18, 30];
+      const frame = [left + 2, top, width, height - bottom - 2];
+      const name = named(marks[k].label, shapes[k], taken, frame, reaches);
+      if (name) parts.push(name); // without room it is left to its title
     }
     place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${say}">${parts.join("")}</svg>`;
   }

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 OPEN = ("width", "omega", "squarings", "seed", "bfloat16", "chunk")
 _PRESETS = {"siren": "SIREN, coarse to fine", "paper": "NeVF"}
 _FIELDS = {"siren": "SIREN", "voxel": "voxel parameter", "features": "features"}
+#: (label, options) of rows of another method, and what the book calls them: greedy as it was at
+#: first, before its options at 1 mm were searched.
+_EARLIER = {("greedy at 1 mm", "{}"): "greedy, untuned"}
 _COLUMNS = ["label", "method", "options", "spacing_mm"]
 _LABEL = re.compile(r"\bNeVF\b(, (fast|SIREN)\b)?")
 
@@ -76,12 +79,16 @@ def true_label(label: str, method: str, options: Mapping, spacing: float | None)
 
 
 def true_labels(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a study with `true_label` for each, by the columns method, options, spacing_mm."""
+    """Rows of a study with `true_label` for each, by the columns method, options, spacing_mm.
+
+    A method that the book's studies have under two names has one.
+    """
     labels = []
     for label, method, options, spacing in rows[_COLUMNS].itertuples(index=False):
         if method == "nevf":
             spacing = None if np.isnan(spacing) else spacing
             label = true_label(label, method, json.loads(options or "{}"), spacing)
+        label = _EARLIER.get((label, options or "{}"), label)
         labels.append(label)
     return rows.assign(label=labels)
 

@@ -26,14 +26,17 @@ from nevf_lite.viz.style import (
     FOLD,
     GREY,
     MOVED,
+    ON_CARD,
     SEQUENTIAL,
+    SIGNED,
     Picture,
     chart,
     ink_style,
     styled,
 )
 
-_COLOUR_MAPS = {"grey": GREY, "diverging": DIVERGING, "sequential": SEQUENTIAL}
+_COLOUR_MAPS = {"grey": GREY, "sequential": SEQUENTIAL, "diverging": DIVERGING, "signed": SIGNED}
+_OUTLINES = {"grey": FIXED, "sequential": CARD, "diverging": CARD, "signed": ON_CARD}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LONGEST = 24  # letters of a name that has room beside its curve
 
@@ -53,12 +56,13 @@ def images(
     """Two-dimensional images side by side under their titles.
 
     panels: title to (H, W) or (1, 1, H, W), tensors or arrays. limits: the values of the darkest
-    and the lightest colour, common to all panels; None takes the range of the panels. colours:
-    "grey", "sequential" or "diverging" (its middle colour is the middle of the limits). unit: label
-    of a colour bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian
-    determinants. outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest
-    value, is drawn over every panel, in blue, or in black where blue is a value. columns:
-    the most panels in a row.
+    and the lightest colour, common to all panels; None takes the range of the panels. NaN is not
+    drawn. colours: "grey", "sequential", "diverging" for determinants in a brain, pale in the
+    middle of the limits, or "signed" for what is nothing there, and dark. unit: label of a colour
+    bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian determinants.
+    outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest value, is
+    drawn over every panel, in blue, or in black or white where blue is a value. columns: the most
+    panels in a row.
     """
     flat = {title: plane_of(values) for title, values in panels.items()}
     if limits is None:
@@ -71,7 +75,7 @@ def images(
             crushed = np.ma.masked_where(values > 0, np.ones_like(values))
             ax.imshow(crushed.T, origin="lower", cmap=ListedColormap([FOLD]))
         if outline is not None:
-            outline_of(ax, outline, FIXED if colours == "grey" else CARD)
+            outline_of(ax, outline, _OUTLINES[colours])
     if unit:
         colour_bar(figure, axes, scale, _COLOUR_MAPS[colours], unit)
     figure.alt = alt
@@ -174,6 +178,7 @@ def curves(
     y: str,
     log: str = "",
     marks: bool | Collection[str] = True,
+    dots: Collection[str] = (),
     equal: bool = False,
     above: bool = False,
     height: float = 3.0,
@@ -181,9 +186,10 @@ def curves(
     """Curves on one pair of axes. lines: name to (xs, ys). x, y: labels, with units.
 
     log: "x", "y" or "xy" for logarithmic axes. marks: whether each point has a symbol, which tells
-    curves apart without colour, or the names of the curves that have them. equal: equal scales on x
-    and y, for paths in the plane. above: a legend, if there is one, stands above the axes, where it
-    covers no curve. height: inches.
+    curves apart without colour, or the names of the curves that have them. dots: the names of those
+    that are symbols alone, without a line. equal: equal scales on x and y, for paths in the plane.
+    above: a legend, if there is one, stands above the axes, where it covers no curve. height:
+    inches.
 
     Several curves are named at their ends. Long names, and those of paths, are in a legend.
     """
@@ -196,8 +202,8 @@ def curves(
             has_marker = marks if isinstance(marks, bool) else name in marks
             marker = _MARKERS[i % len(_MARKERS)] if has_marker else None
             colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
-            dash = "-" if i < len(CURVE_COLOURS) else "--"
-            axes.plot(xs, ys, dash, color=colour, marker=marker, markersize=4.5, label=name)
+            dash = "none" if name in dots else "-" if i < len(CURVE_COLOURS) else "--"
+            axes.plot(xs, ys, ls=dash, c=colour, marker=marker, markersize=4.5, label=name)
         axes.set(
             xlabel=x,
             ylabel=y,

@@ -130,3 +130,16 @@ def test_every_exercise_has_a_grade(name):
     assert len(exercises) >= 3
     for title, first in exercises:
         assert re.match(r"\*(Easy|Harder|Hard)\.\* ", first), title
+
+
+ASIDE = re.compile(r"```.*?```|`[^`]*`|\$[^$]*\$|<!--.*?-->", re.S)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))])
+def test_prose_has_a_real_arrow_and_a_real_times(name):
+    """Protects the eye: "trt02 <- trt01" and "32 x 48" are for code."""
+    for cell in cells(name):
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        prose = cell.source if cell.cell_type == "markdown" else ""
+        told = ASIDE.sub("", f"{prose}\n{figure.get('caption', '')}")
+        assert not re.search(r"\w <- \w|\d ?x ?\d", told), told

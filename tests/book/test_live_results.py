@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -119,6 +120,26 @@ def test_the_papers_points_are_diamonds(show):
     with show() as page:
         timed = [p for p in nevf_explorer.paper() if p["minutes"] and p["dataset"] == "mindboggle"]
         assert page.locator(".nl-time .nl-diamond").count() == len(timed) >= 5
+
+
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+@pytest.mark.parametrize("dataset", ["mindboggle", "oasis"])
+def test_no_name_lies_on_another_or_on_a_mark(show, size, dataset):
+    """Protects the reader of Dice against time, whose marks crowd where methods are alike."""
+    with show(size) as page:
+        page.get_by_label("Data set").select_option(dataset)
+        boxes = """(query) => [...document.querySelectorAll(query)].map((e) => {
+            const { left, top, right, bottom } = e.getBoundingClientRect();
+            return [left, top + 2, right, bottom - 2]; })"""
+        names = page.evaluate(boxes, ".nl-time .nl-name")
+        marks = page.evaluate(boxes, ".nl-time g > circle, .nl-time g > .nl-diamond")
+    assert len(names) > 4 and len(marks) > 8
+
+    def apart(a, b):
+        return a[0] >= b[2] - 1 or b[0] >= a[2] - 1 or a[1] >= b[3] - 1 or b[1] >= a[3] - 1
+
+    assert all(apart(a, b) for a, b in itertools.combinations(names, 2))
+    assert all(apart(name, mark) for name in names for mark in marks)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

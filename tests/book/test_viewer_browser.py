@@ -371,6 +371,36 @@ def test_compare_and_look(visit, pages):
         assert now != before and "moved by, mm" in frame.locator(".legend").inner_text()
 
 
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+def test_nothing_covers_a_letter_or_cuts_it(visit, pages, size):
+    """Protects left and right, front and back: every letter lies whole on its canvas, and what
+    stands beside a canvas does not lie on it."""
+    with visit(pages["3"], size) as seen:
+        frame = inside(seen.page)
+        frame.evaluate(
+            """() => { window.letters = [];
+            const pen = CanvasRenderingContext2D.prototype, fill = pen.fillText;
+            pen.fillText = function (text, x, y) {
+              const { clientWidth, clientHeight } = this.canvas;
+              window.letters.push([text, x, y, clientWidth, clientHeight]);
+              return fill.apply(this, arguments); }; }"""
+        )
+        for turned in ("0, 0", "0.7, -0.4", "0.9, 1.2"):
+            act = f"turn({turned}); redraw('position')"
+            after(frame, lambda act=act: frame.evaluate(act))
+        letters = frame.evaluate("window.letters")
+        assert len(letters) > 3 * 6
+        for letter, x, y, width, height in letters:
+            assert 7 <= x <= width - 7 and 7 <= y <= height - 7, letter
+        scene, legend, hint = (
+            frame.locator(name).bounding_box() for name in ("#scene", ".legend", ".hint")
+        )
+        assert legend["y"] >= scene["y"] + scene["height"] - 1
+        frame_box = seen.page.locator("iframe").bounding_box()
+        assert hint["y"] >= frame_box["y"] + 4
+        assert hint["x"] + hint["width"] <= frame_box["x"] + frame_box["width"] - 4
+
+
 def test_the_hint_goes(visit, pages):
     """ "Drag to turn" is there until somebody turns it."""
     with visit(pages["3"]) as seen:

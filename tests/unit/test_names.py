@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nevf_lite.config import PRESETS
@@ -87,3 +88,17 @@ def test_the_rows_of_the_book_are_read_under_their_names():
     assert not rows.label.str.contains("NeVF").any()
     assert set(read_rows(RESULTS / "rerun.csv").label) == {"NeVF"}
     assert true_labels(rows).label.tolist() == rows.label.tolist()
+
+
+def test_a_method_of_the_book_has_one_name():
+    """Protects the reader of two pages; the curve of several budgets keeps its own."""
+    rows = pd.DataFrame(
+        [
+            ("greedy at 1 mm", "greedy", "{}", 1.0),
+            ("greedy at 1 mm [100,100,0]", "greedy", '{"iterations":[100,100,0]}', 1.0),
+            ("greedy", "greedy", "{}", 2.0),
+        ],
+        columns=["label", "method", "options", "spacing_mm"],
+    )
+    wanted = ["greedy, untuned", "greedy at 1 mm [100,100,0]", "greedy"]
+    assert list(true_labels(rows)["label"]) == wanted

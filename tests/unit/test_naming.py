@@ -100,3 +100,12 @@ def test_long_names_keep_a_legend():
     long = {"a" * 25: ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}
     (axes,) = curves(long, "", x="", y="").axes
     assert axes.get_legend() is not None and not axes.texts
+
+
+def test_dots_are_not_joined():
+    """Protects ranks and clouds, where a line between two points would say something."""
+    few = {"sound": ([2, 3, 5], [1, 2, 1]), "spoiled": ([1, 4], [9, 2]), "limit": ([1, 5], [4, 4])}
+    (axes,) = curves(few, "", x="rank", y="score", dots=("sound", "spoiled")).axes
+    styles = {line.get_label(): (line.get_linestyle(), line.get_marker()) for line in axes.lines}
+    assert styles["sound"][0] == styles["spoiled"][0] == "None" and styles["limit"][0] == "-"
+    assert "None" not in (styles["sound"][1], styles["spoiled"][1])

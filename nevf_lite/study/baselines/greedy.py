@@ -24,7 +24,7 @@ def greedy(
     """Register with picsl_greedy in deformable mode.
 
     fixed, moving, spacing: see `nevf_lite.study.baselines`. iterations: per level, coarse to fine
-    (-n). metric: "NCC 2x2x2" (radius in voxels), "SSD", "MI" or "NMI" (-m). sigmas: of the
+    (-n). metric: `NCC 2x2x2` (radius in voxels), `SSD`, `MI` or `NMI` (-m). sigmas: of the
     Gaussians that smooth each update and the displacement, voxels (-s). step: of the update (-e).
     velocity: estimate a stationary velocity field, which folds less, instead of a displacement
     (-sv). seed: of the weak noise that greedy adds to images for NCC. The defaults were tuned on
