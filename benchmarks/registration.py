@@ -22,7 +22,7 @@ PAIR = PairSpec("mindboggle", "trt02", "trt01")
 PEERS = (
     ("tables", "SyN [40,20,0]"),
     ("tables", "greedy"),
-    ("tables", "greedy at 1 mm"),
+    ("tables", "greedy, untuned"),
     ("tables", "NiftyReg [3,500]"),
     ("tables", "NiftyReg, 5 mm grid"),
     ("trajectories", "DIPY [100,100,25]"),

@@ -236,6 +236,9 @@ def _ticks(axes, xs: Sequence[float], log: str) -> None:
     elif all(v.is_integer() for v in xs):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if "y" in log:
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(plain)
 
 

@@ -14,6 +14,12 @@ PAGES = sorted(
 )
 LOOKS = [(size, theme) for size in ("phone", "desktop") for theme in ("light", "dark")]
 MOST_BYTES = 1_000_000
+#: What can be scrolled sideways by itself and does not show it at its edge.
+SCROLLS_IN_SECRET = """[...document.querySelectorAll('.bd-article *')].filter((e) => {
+  const style = getComputedStyle(e);
+  return ['auto', 'scroll'].includes(style.overflowX) && e.scrollWidth > e.clientWidth + 1
+    && e.clientWidth && !style.backgroundImage.includes('gradient');
+}).map((e) => e.outerHTML.slice(0, 80))"""
 
 
 @pytest.mark.parametrize(("size", "theme"), LOOKS, ids="-".join)
@@ -30,6 +36,8 @@ def test_a_page_is_whole_without_a_network(visit, site, name, size, theme):
         # nothing is wider than the window: no sideways scrolling on a phone
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 1
+        if (size, theme) == ("phone", "dark"):
+            assert page.evaluate(SCROLLS_IN_SECRET) == []
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         broken = page.evaluate(
             "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
