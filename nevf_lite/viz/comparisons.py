@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: A symbol for each method, because colour alone does not separate them for every reader.
 _MARKERS = "osD^vP*X"
+#: The lines of a method, of its first variant, of its second.
+_DASHES = ("-", "--", ":")
 #: A course with more points than this was recorded during the run.
 _MANY_POINTS = 10
 
@@ -96,8 +98,9 @@ def dice_against_time(
     """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
 
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
-        left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" gets the
-        colour of "greedy" and a dashed line. before: the initial Dice, drawn as a dotted line.
+        left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" or "SYMNet +
+        TTR" gets the colour of "greedy", of "SYMNet", and a broken line. before: the initial Dice,
+        drawn as a dotted line.
     bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
     paper: name to the (seconds, Dice) that the paper reports, a diamond in the colour of the name.
     theme: "light", "dark" or "any": the page that shows the chart.
@@ -111,12 +114,10 @@ def dice_against_time(
         figure = chart(3.9)
         axes = figure.subplots()
         axes.axhline(before, color=INK[theme], lw=1, ls=":")
-        base_methods = list(dict.fromkeys(_base_method(name) for name in drawn))
+        looks = _looks(drawn, INK[theme])
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
-            index = base_methods.index(_base_method(name))
-            is_base = index < len(CURVE_COLOURS) and _base_method(name) == name
             many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
-            colour = CURVE_COLOURS[index] if index < len(CURVE_COLOURS) else INK[theme]
+            colour, dash = looks[name]
             if name in bands:
                 low, high = (_after_start(courses[name][0], edge)[1] for edge in bands[name])
                 axes.fill_between(seconds, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
@@ -127,7 +128,7 @@ def dice_against_time(
             axes.plot(
                 seconds,
                 dice,
-                "-" if is_base else "--",
+                dash,
                 color=colour,
                 marker=_MARKERS[i % len(_MARKERS)],
                 markevery=len(seconds) // 6 if many else None,
@@ -158,9 +159,28 @@ def dice_against_time(
     return figure
 
 
+def _looks(names: Iterable[str], ink: str) -> dict[str, tuple[str, str]]:
+    """A colour for each method, which its variants share, and a dash for each variant.
+
+    ink: the colour of methods beyond `CURVE_COLOURS`, whose lines are broken.
+    """
+    kin: dict[str, list[str]] = {}
+    looks = {}
+    for name in names:
+        base = _base_method(name)
+        variants = kin.setdefault(base, [base])  # the whole line is the method's own
+        if name not in variants:
+            variants.append(name)
+        number = list(kin).index(base)
+        known = number < len(CURVE_COLOURS)
+        dash = min(variants.index(name) + (not known), len(_DASHES) - 1)
+        looks[name] = CURVE_COLOURS[number] if known else ink, _DASHES[dash]
+    return looks
+
+
 def _base_method(name: str) -> str:
-    """The method of a name such as "greedy at 1 mm": "greedy"."""
-    return name.partition(" at ")[0]
+    """The method of a name such as "greedy at 1 mm" or "SYMNet + TTR": "greedy", "SYMNet"."""
+    return name.partition(" at ")[0].partition(" + ")[0]
 
 
 def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:

@@ -78,6 +78,14 @@ def test_courses_are_told_apart_without_colour():
     assert lines[7].get_color() == lines[2].get_color() and lines[7].get_linestyle() == "--"
 
 
+def test_variants_share_a_colour_and_differ_in_their_dashes():
+    names = ["SYMNet", "NeVF", "SYMNet + TTR", "SYMNet + NeVF"]
+    courses = {name: ([1, 2], [0.4, 0.5]) for name in names}
+    lines = dice_against_time(courses, before=0.3).axes[0].lines[1:]
+    assert [line.get_linestyle() for line in lines] == ["-", "-", "--", ":"]
+    assert len({line.get_color() for line in lines}) == 2
+
+
 def test_a_watched_course_keeps_its_line_visible():
     """Protects long courses: every point is in the line, few have a symbol."""
     seconds = np.arange(1, 36)
