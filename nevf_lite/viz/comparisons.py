@@ -113,7 +113,7 @@ def dice_against_time(
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(3.9)
         axes = figure.subplots()
-        axes.axhline(before, color=INK[theme], lw=1, ls=":")
+        curves, level = {}, axes.axhline(before, color=INK[theme], lw=1, ls=":")
         looks = _looks(drawn, INK[theme])
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
             many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
@@ -124,8 +124,8 @@ def dice_against_time(
                 if len(seconds) == 1:  # a band needs two points
                     axes.vlines(seconds, low, high, color=colour, alpha=0.5, lw=1.4)
             if name in paper:
-                axes.scatter(*paper[name], marker="D", facecolors="none", edgecolors=colour, s=32)
-            axes.plot(
+                axes.plot(*paper[name], "D", mfc="none", mec=colour, markersize=5.5)
+            (curves[name],) = axes.plot(
                 seconds,
                 dice,
                 dash,
@@ -144,9 +144,10 @@ def dice_against_time(
         axes.grid(True)
         axes.margins(x=0.12)
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
-        marks = [Mark("before", start, before, INK[theme], axes.lines[0])]
-        for (name, (seconds, dice)), line in zip(drawn.items(), axes.lines[1:], strict=True):
+        marks = [Mark("before", start, before, INK[theme], level)]
+        for name, (seconds, dice) in drawn.items():
             if len(seconds):
+                line = curves[name]
                 marks.append(Mark(name, seconds[-1], dice[-1], line.get_color(), line))
         name_marks(axes, marks)
     ends = [

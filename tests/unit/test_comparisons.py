@@ -101,11 +101,13 @@ def test_bands_and_the_papers_points_have_the_colour_of_their_course():
     axes = figure.axes[0]
     band, bar = axes.collections[0], axes.collections[2]
     assert np.array_equal(np.unique(band.get_paths()[0].vertices[:, 0]), [1, 2])
-    assert band.get_facecolor()[0][:3] == pytest.approx(to_rgb(axes.lines[1].get_color()))
+    curve, other, diamond = (
+        next(line for line in axes.lines if line.get_marker() == marker) for marker in "osD"
+    )
+    assert band.get_facecolor()[0][:3] == pytest.approx(to_rgb(curve.get_color()))
     np.testing.assert_array_equal(bar.get_segments()[0], [[4, 0.4], [4, 0.5]])
-    diamond = axes.collections[-1]
-    np.testing.assert_array_equal(diamond.get_offsets(), [[60, 0.6]])
-    assert diamond.get_edgecolor()[0][:3] == pytest.approx(to_rgb(axes.lines[2].get_color()))
+    np.testing.assert_array_equal(diamond.get_xydata(), [[60, 0.6]])
+    assert diamond.get_markeredgecolor() == other.get_color() != curve.get_color()
     assert "b reaches 0.450 after 4 s (in the paper 0.600)" in figure.alt
 
 
