@@ -399,6 +399,12 @@ def test_nothing_covers_a_letter_or_cuts_it(visit, pages, size):
         frame_box = seen.page.locator("iframe").bounding_box()
         assert hint["y"] >= frame_box["y"] + 4
         assert hint["x"] + hint["width"] <= frame_box["x"] + frame_box["width"] - 4
+        frame.locator("#swipe").click()
+        divide = frame.locator("#divide").bounding_box()
+        for canvas in frame.locator(".slices canvas").all():
+            box = canvas.bounding_box()
+            above = divide["y"] + divide["height"] <= box["y"] + 1
+            assert above or box["y"] + box["height"] <= divide["y"] + 1
 
 
 def test_the_hint_goes(visit, pages):
