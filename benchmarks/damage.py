@@ -59,7 +59,7 @@ def damage_inputs(kind: str, result: Path, folder: Path, count: int) -> dict:
 def outcome(command: list, folder: Path, name: str) -> str:
     """Run a command that lacks its output: "used", "refused" or "failed"."""
     output = folder / ("out.csv" if any(str(word).endswith(".csv") for word in command) else OUT)
-    with _deadline():
+    with deadline():
         done = CliRunner().invoke(app, [str(word) for word in (*command, output)])
     lines = done.stderr.splitlines()
     written = output.exists()
@@ -77,12 +77,14 @@ OUT = "out.nii.gz"
 
 
 @contextlib.contextmanager
-def _deadline() -> Iterator[None]:
+def deadline(seconds: int = DEADLINE) -> Iterator[None]:
+    """Raises RuntimeError in what takes longer."""
+
     def hang(*_) -> None:
-        raise RuntimeError(f"it took more than {DEADLINE} s")
+        raise RuntimeError(f"it took more than {seconds} s")
 
     previous = signal.signal(signal.SIGALRM, hang)
-    signal.alarm(DEADLINE)
+    signal.alarm(seconds)
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import metadata
@@ -98,12 +99,14 @@ class People:
     credit: str
 
 
-def people(count: int = 8, spacing: float | None = 2.0) -> People:
-    """2-D slices of people of the train split if the dataset is on this machine, else simulated.
+def people(
+    count: int = 8, spacing: float | None = 2.0, names: Sequence[str] = TRAIN["mindboggle"]
+) -> People:
+    """2-D slices of several people if the dataset is on this machine, else simulated.
 
-    count: 2 to 8. spacing: mm. All are cropped to the box of all brains, with a margin of 12 mm.
+    count: how many of the names, 2 to all. spacing: mm. names: by default those of the train split.
+    All are cropped to the box of all brains, with a margin of 12 mm.
     """
-    names = TRAIN["mindboggle"]
     if not 2 <= count <= len(names):
         raise ValueError(f"count: wanted 2 to {len(names)}, got {count}")
     if _is_available("slices2d"):

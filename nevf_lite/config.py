@@ -64,9 +64,11 @@ class Config:
     the random cubes on which each iteration of "continuous" computes its loss, None for the whole
     grid; patches: number of cubes.
     similarity: "lncc", "ncc", "mse", "nmi" or "mind". jacobian, smooth: weights of the penalties.
-    margin: determinant below which the Jacobian penalty begins. smooth_target: "displacement" or
-    "velocity". penalty_target: which map the penalties are of when there is an initial one: the
-    "residual" that the field adds to it, or the "whole", as equations 4 and 5 of the paper.
+    margin: determinant below which the Jacobian penalty begins; corners: whether it looks at all
+    corners of a cell, or at forward differences alone, as in the paper. smooth_target:
+    "displacement" or "velocity". penalty_target: which map the penalties are of when there is an
+    initial one: the "residual" that the field adds to it, or the "whole", as equations 4 and 5 of
+    the paper.
     betas: how much of the mean gradient and of its mean square Adam keeps from step to step; short
     levels want less than its usual 0.9 and 0.999. decay: the learning rate falls to this fraction
     over a level. patience: a level ends after this many iterations without an improvement by
@@ -94,6 +96,7 @@ class Config:
     similarity: str = "lncc"
     jacobian: float = 100.0
     margin: float = 0.2
+    corners: bool = False
     smooth: float = 0.5
     smooth_target: str = "displacement"
     penalty_target: str = "residual"
@@ -197,6 +200,8 @@ _DEFAULT = Config(
     scale=5.0,
     integrator="midpoint-squaring",
     squarings=2,
+    margin=0.1,
+    corners=True,
     betas=(0.7, 0.95),
     noise_ceiling=0.85,
 )

@@ -157,7 +157,7 @@ class PatchLoss:
         dissimilarity = self._dissimilarity(positions, moved)
         composed = moved - positions
         charged = composed if config.penalty_target == "whole" else displacement
-        jacobian, smooth, folds = penalties(self._core(charged), config.margin)
+        jacobian, smooth, folds = penalties(self._core(charged), config.margin, config.corners)
         if self.initial is not None:  # report the folds of the composition
             folds = (jacobian_determinant(self._core(composed.detach())) <= 0).float().mean()
         smooth = config.smooth * smooth

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -153,3 +154,46 @@ def blur(image: Tensor, sigma: float, axis: int) -> Tensor:
     for i, k in enumerate(others, start=1):
         total.add_(padded.narrow(axis + 2, i, size), alpha=k)
     return total
+
+
+class BoxSum(torch.autograd.Function):
+    """Sum over a centred window, zeros outside, axis by axis. It is its own adjoint."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, window: int) -> Tensor:
+        ctx.window = window
+        ndim = x.ndim - 2
+        for axis in range(ndim):
+            size, padding = [1] * ndim, [0] * ndim
+            size[axis] = window
+            if x.shape[axis + 2] < window:  # torch refuses windows longer than the image
+                x = F.pad(x, [0, 0] * (ndim - 1 - axis) + [window // 2] * 2)
+            else:
+                padding[axis] = window // 2
+            pool = F.avg_pool2d if ndim == 2 else F.avg_pool3d
+            x = pool(x, size, stride=1, padding=padding) * window
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return BoxSum.apply(gradient, ctx.window), None
+
+
+def box_sum(x: Tensor, window: int) -> Tensor:
+    """Sum of (N, C, *shape) over a centred window of an odd number of voxels along each axis."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window: wanted an odd number of voxels, got {window}")
+    return BoxSum.apply(x, window)
+
+
+def mirrored(displacement: Tensor) -> list[Tensor]:
+    """A field (N, ndim, *shape) mirrored along each set of its axes, itself first.
+
+    Forward differences of a mirrored field are differences at another corner of the cells.
+    """
+    fields = [displacement]
+    for axis in range(displacement.ndim - 2):
+        sign = torch.ones_like(displacement[:1, :, *[slice(1)] * (displacement.ndim - 2)])
+        sign[:, axis] = -1
+        fields += [sign * u.flip(axis + 2) for u in fields]
+    return fields

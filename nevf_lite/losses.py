@@ -13,38 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nevf_lite.grid import box_sum, mirrored
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.kernels import find_kernel
-
-
-class BoxSum(torch.autograd.Function):
-    """Sum over a centred window, zeros outside, axis by axis. It is its own adjoint."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, window: int) -> Tensor:
-        ctx.window = window
-        ndim = x.ndim - 2
-        for axis in range(ndim):
-            size, padding = [1] * ndim, [0] * ndim
-            size[axis] = window
-            if x.shape[axis + 2] < window:  # torch refuses windows longer than the image
-                x = F.pad(x, [0, 0] * (ndim - 1 - axis) + [window // 2] * 2)
-            else:
-                padding[axis] = window // 2
-            pool = F.avg_pool2d if ndim == 2 else F.avg_pool3d
-            x = pool(x, size, stride=1, padding=padding) * window
-        return x
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        return BoxSum.apply(gradient, ctx.window), None
-
-
-def box_sum(x: Tensor, window: int) -> Tensor:
-    """Sum of (N, C, *shape) over a centred window of an odd number of voxels along each axis."""
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"window: wanted an odd number of voxels, got {window}")
-    return BoxSum.apply(x, window)
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
@@ -215,14 +186,22 @@ def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 SIMILARITIES = {"lncc": LocalNCC, "ncc": GlobalNCC, "mse": MSE, "nmi": NMI, "mind": MIND}
 
 
-def jacobian_penalty(displacement: Tensor, margin: float = 0.0) -> Tensor:
+#: The kernels at the first corner of each cell, and at all of them.
+_PENALTIES = ("penalties", "corner_penalties")
+
+
+def jacobian_penalty(displacement: Tensor, margin: float = 0.0, corners: bool = False) -> Tensor:
     """mean(relu(margin - det J)); with margin 0 equation 4 of the paper (Mok and Chung 2020).
 
     displacement: (N, ndim, *shape) in voxels. With margin 0 it is zero unless the map folds. A
-    small margin keeps cells from becoming so flat that they fold on a finer grid.
+    small margin keeps cells from becoming so flat that they fold on a finer grid. corners: the mean
+    over the determinants at all corners of a cell. Forward differences are those at the first, and
+    a cell may be turned over at another.
     """
-    if (kernel := find_kernel("penalties", displacement)) is not None:
+    if (kernel := find_kernel(_PENALTIES[corners], displacement)) is not None:
         return kernel(displacement, margin)[0]
+    if corners:
+        return torch.stack([jacobian_penalty(u, margin) for u in mirrored(displacement)]).mean()
     return F.relu(margin - jacobian_determinant(displacement)).mean()
 
 
@@ -238,13 +217,15 @@ def smoothness(field: Tensor) -> Tensor:
     return sum(field.diff(dim=axis + 2).square().mean() for axis in range(ndim)) / ndim
 
 
-def penalties(displacement: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+def penalties(
+    displacement: Tensor, margin: float = 0.0, corners: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """`jacobian_penalty`, `smoothness` and the folded fraction of a displacement.
 
-    displacement: (N, ndim, *shape) in voxels. Folded are cells with det J <= 0; no gradient.
+    displacement: (N, ndim, *shape) in voxels. Folded are cells with det J <= 0 by forward
+    differences; no gradient.
     """
-    if (kernel := find_kernel("penalties", displacement)) is not None:
+    if (kernel := find_kernel(_PENALTIES[corners], displacement)) is not None:
         return kernel(displacement, margin)
-    determinant = jacobian_determinant(displacement)
-    folds = (determinant.detach() <= 0).float().mean()
-    return F.relu(margin - determinant).mean(), smoothness(displacement), folds
+    folds = (jacobian_determinant(displacement.detach()) <= 0).float().mean()
+    return jacobian_penalty(displacement, margin, corners), smoothness(displacement), folds

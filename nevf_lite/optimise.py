@@ -214,7 +214,7 @@ class _LevelLoss:
         composed, warped, weight = self._warp(displacement)
         dissimilarity = self.dissimilarity(warped, weight)
         charged = composed if config.penalty_target == "whole" else displacement
-        jacobian, smooth, folds = penalties(charged, config.margin)
+        jacobian, smooth, folds = penalties(charged, config.margin, config.corners)
         if config.smooth_target == "velocity":
             smooth = smoothness(velocity)
         if self.initial is not None:  # report the folds of the composition

@@ -1,7 +1,7 @@
 """The page *Trust*: tables of what `python -m benchmarks.trust` has counted.
 
-The directive `nevf-trust PART` shows one: damaged, interrupted or threads; `nevf-trust provenance`
-says when and where they were counted.
+The directive `nevf-trust PART` shows one: damaged, interrupted, threads, or files and registered
+of `python -m benchmarks.real_files`; `nevf-trust provenance` says when and where they were counted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,18 @@ COLUMNS = {
         "halves": "half-written files",
         "leftovers": "hidden leftovers",
         "resumed": "repeated: same bytes, leftovers gone",
+    },
+    "files": {"kind": "files", "files": "number"},
+    "registered": {
+        "kind": "image",
+        "tried": "read",
+        "large": "too large to try",
+        "refused": "refused in one line",
+        "failed": "traceback or hang",
+        "finite": "result finite",
+        "closer": "correlates more than before",
+        "labels": "labels kept",
+        "points": "points come back",
     },
     "threads": {
         "kind": "threads",

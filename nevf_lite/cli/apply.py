@@ -37,7 +37,12 @@ atlas_to_mni second, with one interpolation instead of two.
 
   nevf compose result -o for_ants.h5                        # a composite, for antsApplyTransforms
   nevf compose result -o 0GenericAffine.mat                 # of `register --affine`: its affine
-  nevf compose from-T1w_to-MNI_xfm.h5 -o t1w_to_mni.nii.gz  # fMRIPrep's, as one field""",
+  nevf compose from-T1w_to-MNI_xfm.h5 -o t1w_to_mni.nii.gz  # fMRIPrep's, as one field
+
+A matrix of FSL or AFNI counts from its two images, so it becomes one of ITK before it is composed:
+
+  nevf compose flirt.mat -o bold_to_t1.txt --fixed t1.nii.gz --moving bold.nii.gz
+  nevf compose bold_to_t1.txt t1_to_mni -o bold_to_mni.h5""",
 }
 
 Interpolation = StrEnum("Interpolation", ["linear", "cubic", "nearest"])
@@ -103,6 +108,8 @@ def apply(
             "0, or nan where INPUT holds NaN",
         ),
     ] = None,
+    fixed: FixedOption = None,
+    moving: MovingOption = None,
     dicom: Annotated[bool, option("--dicom", None, f"INPUT and IMAGE {DICOM_HELP}")] = False,
     lps: Annotated[bool, option("--lps", None, "Tables of points are in LPS mm.")] = False,
     ras: Annotated[bool, option("--ras", None, "Tables of points are in RAS mm.")] = False,
@@ -127,7 +134,8 @@ def apply(
     )
     from nevf_lite.transforms.transform import Transform
 
-    loaded = Transform.load(transform, *_images(source, None if dicom else like, inverse))
+    ends = _images(source, None if dicom else like, inverse)
+    loaded = Transform.load(transform, fixed or ends[0], moving or ends[1])
     loaded = loaded.inverse if inverse else loaded
     space = point_space(lps, ras)
     if is_points(source, kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -176,6 +177,14 @@ def template(
     quiet: Quiet = False,
 ) -> None:
     """Build the template of a group: its mean image, in its mean shape."""
+    config = _config(preset_name, spacing)
+    write_template(scans, output, config, rounds, quiet, start=start, affine=affine)
+
+
+def write_template(
+    scans: Sequence, output: Path, config: Config, rounds: int = 4, quiet: bool = False, **options
+) -> None:
+    """Build a template and write it, with a note on each round. options: of `build_template`."""
     from nevf_lite.cohorts.template import build_template
 
     def show(entry: dict) -> None:
@@ -184,14 +193,8 @@ def template(
             f"away, spread {entry['spread']:.3f}"
         )
 
-    result = build_template(
-        scans,
-        _config(preset_name, spacing),
-        rounds=rounds,
-        start=start,
-        affine=affine,
-        callback=None if quiet else show,
-    )
+    callback = None if quiet else show
+    result = build_template(scans, config, rounds=rounds, callback=callback, **options)
     result.save(output)
     note(f"template of {len(scans)} scans; {output / 'template.nii.gz'}")
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 EXAMPLES = {
     "demo": """Examples:
   nevf demo
-  nevf demo --data simulated -o demo-simulated"""
+  nevf demo --data simulated -o demo-simulated
+  nevf demo --template -o demo-template"""
 }
 #: Subjects of the pair of each dataset, in the order of choice: real pairs first, the one with the
 #: finest labels before the others. The simulated pair needs no data.
@@ -29,6 +30,8 @@ PAIRS = {
     "sample": (),
     "simulated": (),
 }
+#: Whose slices make a template: all of Mindboggle's OASIS-TRT people.
+SLICES = tuple(f"trt{number:02d}" for number in range(1, 21))
 PairName = StrEnum("PairName", {name: name for name in PAIRS})
 
 
@@ -40,15 +43,26 @@ def demo(
         PairName | None,
         option("--data", None, "Dataset to take the pair from.", "the first one installed"),
     ] = None,
-    preset_name: Annotated[Preset, option("--preset", None, PRESET_HELP)] = Preset.default,
+    template: Annotated[
+        bool,
+        option("--template", None, f"Build a 2-D template of {len(SLICES)} slices instead."),
+    ] = False,
+    preset_name: Annotated[
+        Preset | None, option("--preset", None, PRESET_HELP, "default, of a template fast")
+    ] = None,
 ) -> None:
     """Register two brains and show Dice before and after.
 
     The pair is a real one if its data is installed (see `nevf data list`). Otherwise it is the
     ICBM-152 template and a copy of it under a known deformation, so that the error in millimetres
-    is shown as well.
+    is shown as well. Slices are real, or simulated, in the same way.
     """
     checks.check_result_folder(output, {})
+    if template:
+        checks.require(False, "a pair, and --template has none", data=data)
+        build_demo_template(output, str(preset_name or Preset.fast))
+        return
+    preset_name = preset_name or Preset.default
     pair = find_pair(data)
     note(f"pair: {pair.name}")
     note(f"credit: {pair.credit}")
@@ -82,6 +96,18 @@ def demo(
         summary_lines=summary_lines,
         metrics=metrics,
     )
+
+
+def build_demo_template(output: Path, preset_name: str) -> None:
+    """Write the template of `SLICES`, and the transforms to each."""
+    from nevf_lite.chapters import people
+    from nevf_lite.cli.cohorts import write_template
+
+    group = people(len(SLICES), names=SLICES)
+    note(f"slices: {len(group.images)} of {group.name}")
+    note(f"credit: {group.credit}")
+    note(f"licence: {group.licence}")
+    write_template(group.images, output, preset(preset_name))
 
 
 def find_pair(name: str | None) -> Pair:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from nevf_lite.cli.inputs import image_source
 from nevf_lite.cli.settings import Preset
 from nevf_lite.cli.terminal import option, show_json, show_table
 from nevf_lite.config import PRESETS, preset
@@ -35,6 +36,9 @@ def info(
         float | None,
         option("--spacing", "MM", "Voxel size of the grid to register on.", "the preset's"),
     ] = None,
+    dicom: Annotated[
+        bool, option("--dicom", None, "FIXED is a folder of DICOM files, or one file of a series.")
+    ] = False,
     as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
 ) -> None:
     """Show devices, versions, installed data and the memory needed."""
@@ -45,7 +49,7 @@ def info(
         "devices": _devices(),
         "versions": versions(),
         "data": _data(),
-        "memory": _memory(image, names, spacing),
+        "memory": _memory(image, names, spacing, dicom),
     }
     if as_json:
         show_json(document)
@@ -114,7 +118,7 @@ def _data() -> list[dict]:
     ]
 
 
-def _memory(image: Path | None, names: list[str], spacing: float | None) -> list[dict]:
+def _memory(image: Path | None, names: list[str], spacing: float | None, dicom: bool) -> list[dict]:
     import numpy as np
 
     from nevf_lite.registration.frames import choose_device, choose_spacing
@@ -125,7 +129,7 @@ def _memory(image: Path | None, names: list[str], spacing: float | None) -> list
     if image is None:
         grid = Grid(DEFAULT_SHAPE, np.eye(4))
     else:
-        grid = Grid.of(load_image(image, "image"))
+        grid = Grid.of(load_image(image_source(image, "image", dicom), "image"))
     free = available_memory(choose_device("auto"))
     rows = []
     for name in names:

@@ -17,6 +17,8 @@ Kind = StrEnum("Kind", ["image", "labels", "points"])
 #: Fraction of equal neighbours from which whole numbers are taken for labels. Neighbouring voxels
 #: of a label map are mostly equal; in a scan, noise makes them differ.
 MIN_EQUAL = 0.5
+#: How files of DICOM are called, where they have an ending.
+DICOM_SUFFIXES = (".dcm", ".ima")
 DICOM_HELP = (
     "may be folders of DICOM files, one series each, or one file of a series where a folder holds "
     "several."
@@ -41,6 +43,8 @@ def image_source(path: Path, name: str, dicom: bool) -> Path | nib.Nifti1Image:
         raise ValueError(
             f"{name}: {path} is a folder; name a file in it, or add --dicom if it holds DICOM"
         )
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        raise ValueError(f"{name}: {path} is a file of DICOM; add --dicom to read its whole series")
     if lacks_orientation(path.expanduser()):
         note(f"{path} is Analyze and has no orientation: its x axis is taken to run to the left")
     return path

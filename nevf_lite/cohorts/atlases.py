@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from nevf_lite.config import Config
-from nevf_lite.losses import box_sum
+from nevf_lite.grid import box_sum
 from nevf_lite.registration.register import register
 from nevf_lite.scans.io import load_image, load_labels, make_image
 from nevf_lite.scans.space import Grid

@@ -28,6 +28,9 @@ INTEGRATORS = {
     "dopri5": "the solver dopri5",
 }
 
+#: Where the Jacobian penalty looks, by `Config.corners`.
+CORNERS = ("", ", at all corners of each cell")
+
 
 def methods_paragraph(config: str | Config = "default", *, affine: bool = False) -> str:
     """What a paper says of registrations with these settings: plain text in one paragraph.
@@ -61,7 +64,8 @@ def methods_paragraph(config: str | Config = "default", *, affine: bool = False)
         f"field is represented by {FIELDS[config.field].format(**words)} and was fitted to each "
         f"pair for itself, without training.",
         f"The loss compares images by {SIMILARITIES[config.similarity].format(**words)}, with "
-        f"penalties on Jacobian determinants below {config.margin:g} (weight {config.jacobian:g}) "
+        f"penalties on Jacobian determinants below {config.margin:g}{CORNERS[config.corners]} "
+        f"(weight {config.jacobian:g}) "
         f"and on squared gradients of the {config.smooth_target} (weight {config.smooth:g}).",
         f"Adam (betas {config.betas[0]:g} and {config.betas[1]:g}) ran for at most "
         f"{_listed([level.iterations for level in levels])} iterations on "

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from nevf_lite.cohorts.change import log_jacobian
-from nevf_lite.losses import LocalNCC, box_sum
+from nevf_lite.grid import box_sum
+from nevf_lite.losses import LocalNCC
 from nevf_lite.registration.result import Registration
 from nevf_lite.scans.space import Grid
 from nevf_lite.scores.evaluation import score_deformation

@@ -62,9 +62,9 @@ def _installed(package: str) -> bool:
 def find_kernel(operation: str, *tensors: Tensor) -> Callable | None:
     """The fast version of an operation for these tensors, or None where plain torch must do it.
 
-    operation: "pull", "squaring", "midpoint_squaring", "local_ncc", "penalties", "sine_layer",
-    "siren" or "feature_net"; not every backend has all of them. tensors: its tensor arguments, in
-    order.
+    operation: "pull", "squaring", "midpoint_squaring", "local_ncc", "penalties",
+    "corner_penalties", "sine_layer", "siren" or "feature_net"; not every backend has all of them.
+    tensors: its tensor arguments, in order.
     """
     if _current == "torch" or any(t.dtype != torch.float32 for t in tensors):
         return None
@@ -125,6 +125,7 @@ _SUPPORTED = {
     "midpoint_squaring": _is_field,
     "local_ncc": _local_ncc_supported,
     "penalties": _penalties_supported,
+    "corner_penalties": _penalties_supported,
     "sine_layer": _sine_layer_supported,
     "siren": _siren_supported,
     "feature_net": _feature_net_supported,

@@ -54,7 +54,7 @@ def warm_start(
     def evaluate(field: VelocityField) -> tuple[Tensor, Tensor, Tensor]:
         fitted, _ = deformation(field, shape, level.step, config)
         distance = weighted_mean((fitted - target).square(), weight) * field.ndim
-        jacobian, _, folds = penalties(fitted, config.margin)
+        jacobian, _, folds = penalties(fitted, config.margin, config.corners)
         return distance + config.jacobian * jacobian, distance, folds
 
     field.freeze_finer_than(level.factor * level.step)

@@ -12,7 +12,7 @@ import numpy as np
 
 from nevf_lite.scans.header_checks import check_affine, check_layout
 from nevf_lite.scans.io import make_image
-from nevf_lite.scans.itk import LPS, from_itk
+from nevf_lite.scans.itk import LPS, captured_stderr, from_itk
 
 #: Tags of DICOM: ImagePositionPatient, SeriesDescription, ImageType.
 POSITION, DESCRIPTION, TYPE = "0020|0032", "0008|103e", "0008|0008"
@@ -26,7 +26,7 @@ def read_series(source: str | os.PathLike, name: str = "image") -> nib.Nifti1Ima
     Values are those of the scanner, with slope and intercept applied (Hounsfield units in CT). The
     step from slice to slice is that of their positions, so a tilted gantry gives a sheared affine.
     Raises FileNotFoundError, or ValueError for a folder without DICOM or with several series, for
-    colour, and for slices that are missing.
+    colour, for slices that are missing, and for a damaged file among them.
     """
     path = Path(source).expanduser()
     if not path.exists():
@@ -38,13 +38,14 @@ def read_series(source: str | os.PathLike, name: str = "image") -> nib.Nifti1Ima
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """ITK prints warnings of several lines; what they say is checked here."""
+    """ITK and what it reads with print warnings of several lines; what they say is checked here."""
     import SimpleITK as sitk
 
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        yield
+        with captured_stderr():
+            yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
@@ -55,10 +56,16 @@ def _files_of_series(path: Path, name: str) -> tuple[str, ...]:
 
     folder = path if path.is_dir() else path.parent
     reader = sitk.ImageSeriesReader
-    found = {
-        series: reader.GetGDCMSeriesFileNames(str(folder), series)
-        for series in reader.GetGDCMSeriesIDs(str(folder))
-    }
+    try:
+        found = {
+            series: reader.GetGDCMSeriesFileNames(str(folder), series)
+            for series in reader.GetGDCMSeriesIDs(str(folder))
+        }
+    except RuntimeError as error:  # one damaged file is enough, whatever series it is of
+        raise ValueError(
+            f"{name}: a file in {folder} is damaged, and none of its series can be listed; put the "
+            "files of the series into a folder of their own"
+        ) from error
     if path.is_file():
         for files in found.values():
             if any(Path(file).samefile(path) for file in files):

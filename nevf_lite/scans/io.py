@@ -163,8 +163,9 @@ def read_displacement(
     Raises FileNotFoundError or ValueError.
     """
     path = existing_file(path, name)
+    suffix = suffix_of(path, FIELD_SUFFIXES, name)
     name = f"{name} ({path})"
-    if suffix_of(path, FIELD_SUFFIXES, name) in ITK_SUFFIXES:
+    if suffix in ITK_SUFFIXES:
         field, affine = read_itk(path, name, vectors=True)
         check_affine(affine, name)
         field = in_space(field) * LPS[:3].astype(np.float32)

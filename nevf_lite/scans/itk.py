@@ -7,6 +7,11 @@ other change the sign of x and y.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
 import numpy as np
 
 #: RAS to LPS and back: the sign of each homogeneous coordinate.
@@ -57,3 +62,26 @@ def sheared(affine: np.ndarray) -> bool:
     """Whether the axes of a (4, 4) affine are not at right angles."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return not np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """What is printed to standard error inside the block, as the one entry of a list, afterwards.
+
+    ITK and HDF5 print there, in many lines, what they cannot read.
+    """
+    said = [""]
+    try:
+        saved = os.dup(2)
+    except OSError:  # it is closed, and nothing can be printed
+        yield said
+        return
+    with tempfile.TemporaryFile() as stream:
+        os.dup2(stream.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            stream.seek(0)
+            said[0] = stream.read().decode("latin-1")

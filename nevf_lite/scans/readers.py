@@ -40,8 +40,8 @@ def open_image(source, name: str) -> tuple[np.ndarray, np.ndarray, str]:
     """
     if isinstance(source, str | os.PathLike):
         path = existing_file(source, name)
-        name = f"{name} ({path})"
         suffix = suffix_of(path, IMAGE_SUFFIXES, name)
+        name = f"{name} ({path})"
         if suffix in PAIR_SUFFIXES:
             return open_image(load_pair(path, name), name)
         if suffix in NIBABEL_SUFFIXES:

@@ -159,7 +159,7 @@ class UnknownGrid:
             raise AttributeError(name)
         raise ValueError(
             f"transform: {self.file} does not say the grid of its {self.role} image; name an image "
-            f"with that grid (--like of apply, --{self.role} of invert and compose)"
+            f"with that grid (--{self.role}, or --like of apply)"
         )
 
 

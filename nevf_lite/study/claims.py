@@ -6,7 +6,6 @@ another. `verdicts` says what they show.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nevf_lite.data.splits import TEST_ATLASES, test_pairs
+from nevf_lite.study.courses import course
 from nevf_lite.study.rows import read_rows
 
 if TYPE_CHECKING:
@@ -152,11 +152,12 @@ class Side:
         return found.assign(dice=[self._dice_on_the_way(row) for row in found.itertuples()])
 
     def _dice_on_the_way(self, row: tuple) -> float:
-        """From a trajectory: the start, then a Dice each so many iterations, and the end."""
-        number, off = divmod(self.iterations, json.loads(row.options)["trajectory"])
-        if off:
-            raise ValueError(f"{row.label}: its trajectory has no {self.iterations} iterations")
-        return json.loads(row.trajectory)[number][1]
+        try:
+            return course(row).dice.at[self.iterations]
+        except KeyError:
+            raise ValueError(
+                f"{row.label}: its trajectory has no {self.iterations} iterations"
+            ) from None
 
 
 def admitted(rows: pd.DataFrame, claim: Claim) -> pd.DataFrame:

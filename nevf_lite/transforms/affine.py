@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nevf_lite.scans.io import load_image
-from nevf_lite.transforms.affine_images import AffineImage, registration_frames
+from nevf_lite.transforms.affine_images import AffineImage, registration_frames, upright
 
 #: Voxels along the longest axis at the finest level, for 2-D and 3-D: 2 mm for a head.
 FINEST = {2: 192, 3: 96}
@@ -52,6 +52,8 @@ def affine_register(
             f"moving: it has {moving.ndim} axes and the fixed image {fixed.ndim}; "
             "wanted two slices or two volumes"
         )
+    fixed, fixed_mask = upright(fixed, fixed_mask)
+    moving, moving_mask = upright(moving, moving_mask)
     frames = registration_frames(fixed.affine, moving.affine, fixed.ndim)
     pair = (
         AffineImage.of(fixed, fixed_mask, frames[0], "fixed"),

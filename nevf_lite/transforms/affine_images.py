@@ -8,8 +8,10 @@ import numpy as np
 from scipy import ndimage
 
 from nevf_lite.grid import antialiasing_sigma
-from nevf_lite.scans.io import load_labels
+from nevf_lite.scans.io import load_labels, make_image
 from nevf_lite.scans.itk import sheared
+from nevf_lite.scans.space import Grid
+from nevf_lite.transforms.transform import Transform
 
 
 def registration_frames(
@@ -43,6 +45,24 @@ def registration_frames(
     return frames[0], frames[1]
 
 
+def upright(image, mask):
+    """An image whose axes are sheared, on a grid at right angles, since ITK has no others.
+
+    image: a nibabel image. mask: what `load_labels` takes, or None. Returns both; the mask then
+    leaves out what the larger grid adds. An image at right angles is returned as it is.
+    """
+    if not sheared(image.affine):
+        return image, mask
+    grid = Grid.of(image)
+    straight = grid.at_right_angles()
+    still = Transform.identity(straight, grid)
+    data = still.pull_back(np.asarray(image.dataobj), grid, straight)
+    inside = still.pull_back(np.ones(grid.shape, np.float32), grid, straight) > 0.999
+    if mask is not None:
+        inside &= np.asarray(still.warp_labels(mask).dataobj) != 0
+    return make_image(data, straight.affine), make_image(inside.astype(np.uint8), straight.affine)
+
+
 @dataclass(frozen=True)
 class AffineImage:
     """One image with intensities in [0, 1], and its mask or None, as SimpleITK images."""
@@ -54,13 +74,10 @@ class AffineImage:
     def of(cls, image, mask, frame: np.ndarray, name: str) -> AffineImage:
         """image: a nibabel image. mask: what `load_labels` takes, or None. frame: (4, 4).
 
-        name: "fixed" or "moving", for messages. Raises ValueError for sheared axes and for a mask
-        that does not fit.
+        name: "fixed" or "moving", for messages. Raises ValueError for a mask that does not fit.
         """
         import SimpleITK as sitk
 
-        if sheared(image.affine):
-            raise ValueError(f"{name}: its axes are not at right angles; resample the image first")
         data = np.asanyarray(image.dataobj)
         inside = data
         if mask is not None:

@@ -7,17 +7,16 @@ applies the last one first; here components are in the order in which a point me
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import tempfile
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nevf_lite.scans.files import atomic
-from nevf_lite.scans.itk import LPS, from_itk, to_itk
+from nevf_lite.scans.itk import LPS, captured_stderr, from_itk, to_itk
 from nevf_lite.scans.space import Grid, UnknownGrid
 from nevf_lite.scans.vectors import checked, for_itk, in_space
 from nevf_lite.transforms.components import Affine, Component, DisplacementField
@@ -40,11 +39,11 @@ def read_itk_transform(path: Path, fixed: Grid | UnknownGrid) -> tuple[list[Comp
     """
     import SimpleITK as sitk
 
-    if path.suffix.lower() == ".mat" and path.stat().st_size > MAX_MAT_BYTES:
-        raise ValueError(f"transform: {path} is too large for an affine of ITK; is it a .mat file?")
+    if path.suffix.lower() == ".mat":
+        _check_matlab(path)
     _check_one_transform(path)
     try:
-        with _captured_stderr() as said:
+        with captured_stderr() as said:
             parts = list(_flattened(sitk.ReadTransform(str(path))))
         components = [_component(part) for part in parts]
     except (RuntimeError, ValueError) as error:
@@ -103,6 +102,28 @@ def write_affine(path: str | os.PathLike, components: Sequence[Component]) -> No
     _write(path, _to_itk(Affine(matrix)))
 
 
+def _check_matlab(path: Path) -> None:
+    """ValueError for a file of Matlab's format (4) that holds less than it says.
+
+    ITK would first make room for all that it says, and a damaged one may say gigabytes. The file is
+    a row of matrices: type, rows, columns, whether complex, length of the name; name; numbers.
+    """
+    if path.stat().st_size > MAX_MAT_BYTES:
+        raise ValueError(f"transform: {path} is too large for an affine of ITK; is it a .mat file?")
+    raw, place = path.read_bytes(), 0
+    if raw.startswith(FIRST_LINE):
+        return
+    while place < len(raw):
+        kind, *sizes = struct.unpack_from("<5i", raw + bytes(20), place)
+        rows, columns, _, name = sizes
+        place += 20 + name + rows * columns * (4 if kind // 10 % 10 == 1 else 8)
+        if min(sizes) < 0 or place > len(raw):
+            raise ValueError(
+                f"transform: {path} cannot be read as a transform of ITK: its numbers would make "
+                "it longer than it is; is it damaged?"
+            )
+
+
 def _check_one_transform(path: Path) -> None:
     """ValueError for a text file with several transforms of which ITK would read the first."""
     with path.open("rb") as stream:
@@ -119,29 +140,6 @@ def _several(path: Path) -> ValueError:
         f"transform: {path} holds several transforms and does not say in which order they follow "
         "each other; put each in a file of its own and compose them"
     )
-
-
-@contextlib.contextmanager
-def _captured_stderr() -> Iterator[list[str]]:
-    """What is printed to standard error inside the block, as the one entry of a list, afterwards.
-
-    ITK and HDF5 print there, in many lines, what they cannot read.
-    """
-    said = [""]
-    try:
-        saved = os.dup(2)
-    except OSError:  # it is closed, and nothing can be printed
-        yield said
-        return
-    with tempfile.TemporaryFile() as stream:
-        os.dup2(stream.fileno(), 2)
-        try:
-            yield said
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            stream.seek(0)
-            said[0] = stream.read().decode("latin-1")
 
 
 def _flattened(transform) -> Iterator:

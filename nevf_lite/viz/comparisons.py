@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: A symbol for each method, because colour alone does not separate them for every reader.
 _MARKERS = "osD^vP*X"
+#: The lines of a method, of its first variant, of its second.
+_DASHES = ("-", "--", ":")
 #: A course with more points than this was recorded during the run.
 _MANY_POINTS = 10
 
@@ -89,33 +91,45 @@ def overlap(
 def dice_against_time(
     courses: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     before: float,
+    bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    paper: Mapping[str, tuple[float, float]] | None = None,
     theme: str = "any",
 ) -> Picture:
     """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
 
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
-        left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" gets the
-        colour of "greedy" and a dashed line. before: the initial Dice, drawn as a dotted line.
+        left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" or "SYMNet +
+        TTR" gets the colour of "greedy", of "SYMNet", and a broken line. before: the initial Dice,
+        drawn as a dotted line.
+    bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
+    paper: name to the (seconds, Dice) that the paper reports, a diamond in the colour of the name.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
     drawn = {name: _after_start(*course) for name, course in courses.items()}
+    bands, paper = bands or {}, paper or {}
     if not any(len(seconds) for seconds, _ in drawn.values()):
         raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(3.9)
         axes = figure.subplots()
-        axes.axhline(before, color=INK[theme], lw=1, ls=":")
-        base_methods = list(dict.fromkeys(_base_method(name) for name in drawn))
+        curves, level = {}, axes.axhline(before, color=INK[theme], lw=1, ls=":")
+        looks = _looks(drawn, INK[theme])
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
-            index = base_methods.index(_base_method(name))
-            is_base = index < len(CURVE_COLOURS) and _base_method(name) == name
             many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
-            axes.plot(
+            colour, dash = looks[name]
+            if name in bands:
+                low, high = (_after_start(courses[name][0], edge)[1] for edge in bands[name])
+                axes.fill_between(seconds, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
+                if len(seconds) == 1:  # a band needs two points
+                    axes.vlines(seconds, low, high, color=colour, alpha=0.5, lw=1.4)
+            if name in paper:
+                axes.plot(*paper[name], "D", mfc="none", mec=colour, markersize=5.5)
+            (curves[name],) = axes.plot(
                 seconds,
                 dice,
-                "-" if is_base else "--",
-                color=CURVE_COLOURS[index] if index < len(CURVE_COLOURS) else INK[theme],
+                dash,
+                color=colour,
                 marker=_MARKERS[i % len(_MARKERS)],
                 markevery=len(seconds) // 6 if many else None,
                 markersize=5,
@@ -130,13 +144,15 @@ def dice_against_time(
         axes.grid(True)
         axes.margins(x=0.12)
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
-        marks = [Mark("before", start, before, INK[theme], axes.lines[0])]
-        for (name, (seconds, dice)), line in zip(drawn.items(), axes.lines[1:], strict=True):
+        marks = [Mark("before", start, before, INK[theme], level)]
+        for name, (seconds, dice) in drawn.items():
             if len(seconds):
+                line = curves[name]
                 marks.append(Mark(name, seconds[-1], dice[-1], line.get_color(), line))
         name_marks(axes, marks)
     ends = [
         f"{name} reaches {dice[-1]:.3f} after {seconds[-1]:.0f} s"
+        + (f" (in the paper {paper[name][1]:.3f})" if name in paper else "")
         for name, (seconds, dice) in drawn.items()
         if len(seconds)
     ]
@@ -144,9 +160,28 @@ def dice_against_time(
     return figure
 
 
+def _looks(names: Iterable[str], ink: str) -> dict[str, tuple[str, str]]:
+    """A colour for each method, which its variants share, and a dash for each variant.
+
+    ink: the colour of methods beyond `CURVE_COLOURS`, whose lines are broken.
+    """
+    kin: dict[str, list[str]] = {}
+    looks = {}
+    for name in names:
+        base = _base_method(name)
+        variants = kin.setdefault(base, [base])  # the whole line is the method's own
+        if name not in variants:
+            variants.append(name)
+        number = list(kin).index(base)
+        known = number < len(CURVE_COLOURS)
+        dash = min(variants.index(name) + (not known), len(_DASHES) - 1)
+        looks[name] = CURVE_COLOURS[number] if known else ink, _DASHES[dash]
+    return looks
+
+
 def _base_method(name: str) -> str:
-    """The method of a name such as "greedy at 1 mm": "greedy"."""
-    return name.partition(" at ")[0]
+    """The method of a name such as "greedy at 1 mm" or "SYMNet + TTR": "greedy", "SYMNet"."""
+    return name.partition(" at ")[0].partition(" + ")[0]
 
 
 def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:

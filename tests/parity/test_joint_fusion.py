@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.fusion import ants_fusion
 from nevf_lite.cohorts.atlases import joint_fusion, majority_vote
 from nevf_lite.data.pairs import load_pair
 from nevf_lite.data.splits import TRAIN
 from nevf_lite.registration.register import register
 from nevf_lite.scores.metrics import mean_dice
 
-BACKGROUND = 3000  # ANTs' votes have no label 0
-
 
 @pytest.mark.slow
 def test_joint_fusion_is_near_that_of_ants_and_above_the_majority():
     """Person trt01 of the train split, by seven others; the same warped images for both."""
-    ants = pytest.importorskip("ants")
+    pytest.importorskip("ants")
     target, *atlases = TRAIN["mindboggle"]
     images, votes = [], []
     for atlas in atlases:
@@ -34,20 +33,7 @@ def test_joint_fusion_is_near_that_of_ants_and_above_the_majority():
     def score(labels) -> float:
         return mean_dice(truth, labels, [n for n in pair.protocol if n in truth])
 
-    def to_ants(array):
-        return ants.from_numpy(array.astype(np.float32))
-
-    theirs = ants.joint_label_fusion(
-        to_ants(fixed),
-        to_ants((fixed > 0) | (np.max(votes, axis=0) > 0)),
-        [to_ants(image) for image in images],
-        label_list=[to_ants(np.where(vote == 0, BACKGROUND, vote)) for vote in votes],
-        beta=2,
-        rho=0.1,
-        rad=2,
-        r_search=1,
-    )["segmentation"].numpy()
-    theirs = np.where(theirs == BACKGROUND, 0, np.rint(theirs)).astype(np.int32)
+    theirs = ants_fusion(fixed, images, votes)
     joint, majority = score(joint_fusion(fixed, images, votes)), score(majority_vote(votes))
     single = np.mean([score(vote) for vote in votes])
     assert joint > majority + 0.02 > single + 0.08

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 
 import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import ceilings, counts, iteration, kernel, record, registration
+from benchmarks import ceilings, commits, counts, iteration, kernel, record, registration
 from benchmarks.operations import OPERATIONS, shape_at
 from nevf_lite import kernels
 from nevf_lite.integrate import determinant
@@ -225,3 +226,22 @@ def test_only_a_whole_run_becomes_the_book_s(kinds, monkeypatch, tmp_path, capsy
     command.main(["--json", "--record"])
     assert len(appended) == 1 and len(shown) == len(kinds) - 1
     assert {"load_after", "ceilings", "quick"} <= set(appended[0])
+
+
+def test_a_commit_is_checked_out_beside_the_repository_and_leaves_nothing(monkeypatch, tmp_path):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, stdout=-1)
+        return done.stdout.decode()
+
+    monkeypatch.setattr(commits, "ROOT", tmp_path)
+    git("init", "--quiet")
+    for text in ("then", "now"):
+        (tmp_path / "file").write_text(text)
+        git("add", "file")
+        git("commit", "--quiet", "-m", text)
+    with commits.checked_out("HEAD~1") as tree:
+        assert (tree / "file").read_text() == "then"
+    assert not tree.exists() and git("worktree", "list").count("\n") == 1
+    with pytest.raises(SystemExit, match="benchmarks: git worktree add"), commits.checked_out("no"):
+        pass

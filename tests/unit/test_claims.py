@@ -270,7 +270,8 @@ def test_a_claim_at_another_spacing_takes_its_rows_alone():
 
 def test_a_claim_on_the_way_takes_the_dice_of_its_trajectory():
     """20 iterations apart: the third entry is that after 40, the first that of the start."""
-    watched = {"options": '{"trajectory":20}', "trajectory": "[[0,0.3],[1,0.4],[2,0.6],[3,0.2]]"}
+    points = "[[0,0.3],[1,0.4],[2,0.6],[3,0.2]]"
+    watched = {"options": '{"trajectory":20}', "trajectory": points, "iterations": 60}
     ours, others = rows_of("A", [0.2] * 6, **watched), rows_of("B", [0.5] * 6)
     on_the_way = replace(CLAIM, compare=(("A after 40 iterations", "B"),))
     verdict, (finding,) = judge(ours, others, claim=on_the_way)

@@ -5,6 +5,7 @@ The transform shifts by whole voxels, so every value that should come out is kno
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -226,6 +227,11 @@ def test_dicom_and_analyze(tmp_path):
     assert "add --dicom" in refused(
         tmp_path, "apply", tmp_path / "t.safetensors", folder, "-o", out
     )
+    one = next(folder.iterdir())
+    assert "add --dicom" in refused(tmp_path, "info", "--image", one)
+    for source in (folder, one):
+        told = json.loads(good("info", "--image", source, "--dicom", "--preset", "paper", "--json"))
+        assert len(told["memory"][0]["shape"]) == 3
     words = [tmp_path / "t.safetensors", folder, "--dicom", "--like", folder, "--kind", "image"]
     np.testing.assert_array_equal(warped(tmp_path, *words), DATA)
     data = DATA.astype(np.int16)

@@ -10,6 +10,7 @@ import pytest
 from cli_inputs import nevf
 from heads import pair as head_pair
 
+from nevf_lite.chapters import people
 from nevf_lite.scores.metrics import mean_dice
 
 
@@ -52,6 +53,28 @@ def test_batch_labels_template_and_change(folder):
     assert run.exit_code == 0, run.stderr
     (row,) = json.loads(run.stdout)["volumes"]
     assert abs(row["change_percent"]) < 0.1 and row["first_mm3"] > 100
+
+
+def test_the_demo_makes_a_template(tmp_path, monkeypatch):
+    """Without any data: simulated slices, which are sharper together than as they lie."""
+    monkeypatch.setenv("NEVF_DATA", str(tmp_path))
+    monkeypatch.setenv("NEVF_CACHE", str(tmp_path))
+    monkeypatch.setattr("nevf_lite.cli.demo.SLICES", ("a", "b", "c"))
+    run = nevf("demo", "--template", "-o", tmp_path / "t")
+    assert run.exit_code == 0, run.stderr
+    assert "3 of simulated" in run.stderr and "licence" in run.stderr
+    assert len(list((tmp_path / "t").glob("to_*.safetensors"))) == 3
+    scans = [np.asarray(image.dataobj) for image in people(3).images]
+    made = nib.load(tmp_path / "t" / "template.nii.gz").get_fdata().squeeze()
+    blur = np.mean(scans, axis=0)
+
+    def detail(image):
+        image = image / image[blur > 0.1].mean()
+        return np.linalg.norm(np.gradient(image), axis=0)[blur > 0.1].mean()
+
+    assert detail(made) > 1.05 * detail(blur)
+    run = nevf("demo", "--template", "--data", "oasis", "-o", tmp_path / "u")
+    assert run.exit_code == 2 and "--data" in run.stderr
 
 
 @pytest.mark.parametrize(

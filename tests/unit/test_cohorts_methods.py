@@ -17,6 +17,7 @@ def test_the_numbers_of_each_preset_are_in_it(name):
         for value in (level.iterations, level.lr, level.step, level.window):
             assert f"{value:g}" in text
     assert f"weight {config.jacobian:g}" in text and f"weight {config.smooth:g}" in text
+    assert ("all corners" in text) == config.corners
     assert "{" not in text and "\n" not in text
 
 

@@ -78,11 +78,37 @@ def test_courses_are_told_apart_without_colour():
     assert lines[7].get_color() == lines[2].get_color() and lines[7].get_linestyle() == "--"
 
 
+def test_variants_share_a_colour_and_differ_in_their_dashes():
+    names = ["SYMNet", "NeVF", "SYMNet + TTR", "SYMNet + NeVF"]
+    courses = {name: ([1, 2], [0.4, 0.5]) for name in names}
+    lines = dice_against_time(courses, before=0.3).axes[0].lines[1:]
+    assert [line.get_linestyle() for line in lines] == ["-", "-", "--", ":"]
+    assert len({line.get_color() for line in lines}) == 2
+
+
 def test_a_watched_course_keeps_its_line_visible():
     """Protects long courses: every point is in the line, few have a symbol."""
     seconds = np.arange(1, 36)
     line = dice_against_time({"a": (seconds, seconds / 40)}, before=0.3).axes[0].lines[1]
     assert len(line.get_xdata()) == 35 and line.get_markevery() == 5
+
+
+def test_bands_and_the_papers_points_have_the_colour_of_their_course():
+    """Protects the reading: whose band, whose diamond; the start leaves the band as the course."""
+    courses = {"a": ([0, 1, 2], [0.3, 0.4, 0.5]), "b": ([4], [0.45])}
+    bands = {"a": ([0.3, 0.35, 0.45], [0.3, 0.45, 0.55]), "b": ([0.4], [0.5])}
+    figure = dice_against_time(courses, 0.3, bands, {"b": (60, 0.6)})
+    axes = figure.axes[0]
+    band, bar = axes.collections[0], axes.collections[2]
+    assert np.array_equal(np.unique(band.get_paths()[0].vertices[:, 0]), [1, 2])
+    curve, other, diamond = (
+        next(line for line in axes.lines if line.get_marker() == marker) for marker in "osD"
+    )
+    assert band.get_facecolor()[0][:3] == pytest.approx(to_rgb(curve.get_color()))
+    np.testing.assert_array_equal(bar.get_segments()[0], [[4, 0.4], [4, 0.5]])
+    np.testing.assert_array_equal(diamond.get_xydata(), [[60, 0.6]])
+    assert diamond.get_markeredgecolor() == other.get_color() != curve.get_color()
+    assert "b reaches 0.450 after 4 s (in the paper 0.600)" in figure.alt
 
 
 def test_no_course_is_refused():

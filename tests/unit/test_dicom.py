@@ -89,7 +89,7 @@ def test_files_of_real_scanners(tmp_path):
         read_series(folder / "1.dcm")
 
 
-def test_refusals(tmp_path, capfd):
+def test_refusals(tmp_path, capfd, monkeypatch):
     """Missing slices, no DICOM, nothing there: one line each, and no words of ITK."""
     write_series(tmp_path / "s", skip=(4, 5))
     (tmp_path / "e").mkdir()
@@ -103,3 +103,10 @@ def test_refusals(tmp_path, capfd):
         with pytest.raises(error, match=words):
             read_series(tmp_path / path)
     assert capfd.readouterr().err == ""
+
+    def broken(*_) -> None:
+        raise RuntimeError("gdcmAttribute.h:443:\nAn invalid logic behavior occurred")
+
+    monkeypatch.setattr(sitk.ImageSeriesReader, "GetGDCMSeriesIDs", broken)
+    with pytest.raises(ValueError, match="is damaged.*a folder of their own"):
+        read_series(tmp_path / "s")

@@ -162,6 +162,18 @@ def test_damaged_files(tmp_path, originals, capfd, name, damage, cut):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_damaged_affine_asks_for_no_gigabytes(tmp_path, originals, monkeypatch):
+    """ITK makes room for as many numbers as a `.mat` says it has: it must not see such a file."""
+    monkeypatch.setattr(sitk, "ReadTransform", lambda path: pytest.fail("ITK was asked"))
+    for place, number in ((4, 2**30), (8, 2**30), (16, 2**30), (4, -1)):
+        raw = bytearray(originals["a.mat"])
+        raw[place : place + 4] = number.to_bytes(4, "little", signed=True)
+        (tmp_path / "a.mat").write_bytes(raw)
+        refuses(tmp_path / "a.mat", "longer than it is")
+    (tmp_path / "a.mat").write_bytes(originals["a.mat"][:-3])
+    refuses(tmp_path / "a.mat", "longer than it is")
+
+
 # -------------------------------------------------------------------------------- writing
 
 

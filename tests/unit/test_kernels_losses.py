@@ -90,21 +90,21 @@ def test_masked_correlation_stays_with_torch():
         assert losses[0](warped) == plain[0]
 
 
-def penalise(name: str, field, margin: float):
+def penalise(name: str, field, margin: float, corners: bool = False):
     """Three values, and the gradients of the first two."""
     field = field.clone().requires_grad_()
     with backend(name):
-        jacobian, smooth, folds = penalties(field, margin)
+        jacobian, smooth, folds = penalties(field, margin, corners)
     gradients = [torch.autograd.grad(v, field, retain_graph=True)[0] for v in (jacobian, smooth)]
     return torch.stack([jacobian, smooth, folds]).detach(), *gradients
 
 
 @both
-@pytest.mark.parametrize("margin", [0.0, 0.3])
-def test_penalties_are_torch(shape, margin):
+@pytest.mark.parametrize("margin, corners", [(0.0, False), (0.3, False), (0.3, True)])
+def test_penalties_are_torch(shape, margin, corners):
     """Two fields that fold in places: values to 1e-6, gradients to 1e-6 of their largest."""
     field = torch.cat([motion(shape, 6.0, seed=s, sigma=2.0, rim=True) for s in (1, 2)])
-    fast, plain = penalise("numba", field, margin), penalise("torch", field, margin)
+    fast, plain = (penalise(name, field, margin, corners) for name in ("numba", "torch"))
     assert 0 < plain[0][2] < 0.5
     for a, b in zip(fast, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6 * b.abs().max().item())
@@ -114,8 +114,10 @@ def test_penalties_are_torch(shape, margin):
 def test_penalties_of_thin_fields(shape):
     """One cell along an axis is enough."""
     field = torch.randn(1, len(shape), *shape, generator=torch.Generator().manual_seed(0))
-    for a, b in zip(penalise("numba", field, 0.1), penalise("torch", field, 0.1), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    for corners in (False, True):
+        fast, plain = (penalise(name, field, 0.1, corners) for name in ("numba", "torch"))
+        for a, b in zip(fast, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
 @both
@@ -138,7 +140,9 @@ def test_same_bytes_for_any_number_of_threads(threads, monkeypatch, shape):
     results = []
     for count in (1, 2, 4):
         threads(count)
-        results.append([*correlate("numba", fixed, warped, 5), *penalise("numba", field, 0.2)])
+        results.append(
+            [*correlate("numba", fixed, warped, 5), *penalise("numba", field, 0.2, True)]
+        )
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

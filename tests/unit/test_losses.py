@@ -26,6 +26,7 @@ from nevf_lite.losses import (
     smoothness,
     weighted_mean,
 )
+from nevf_lite.scores.deformation import folds
 from nevf_lite.warp import warp
 
 both = pytest.mark.parametrize("shape", SHAPES.values(), ids=["2d", "3d"])
@@ -269,6 +270,23 @@ def test_jacobian_penalty_is_zero_until_the_map_folds(shape):
 
 
 @both
+def test_corners_see_what_forward_differences_miss(shape):
+    """A voxel pushed over the diagonal of its cell: the edges at the first corner do not move."""
+    u = torch.zeros(1, len(shape), *[2] * len(shape), dtype=DOUBLE)
+    u[..., *[-1] * len(shape)] = -1.5
+    assert jacobian_penalty(u) == 0
+    assert jacobian_penalty(u, corners=True) > 0
+
+
+def test_at_all_corners_the_penalty_is_the_area_that_is_turned_over():
+    """Liu et al. (IJCV 2024): the triangles at the corners tile a cell twice."""
+    u = motion((9, 8), 6.0, sigma=1.0, rim=True, dtype=DOUBLE)
+    found = folds(u).volume_fraction
+    assert found > 0.001
+    assert jacobian_penalty(u, corners=True).item() == pytest.approx(found)
+
+
+@both
 def test_smoothness_is_the_mean_squared_slope(shape):
     """A slope of s along one axis in one component: s^2 over components and axes, any grid size."""
     ramp = torch.arange(shape[1], dtype=DOUBLE).view(1, -1, *[1] * (len(shape) - 2)).expand(shape)
@@ -299,7 +317,13 @@ def test_gradients_of_every_similarity(name, shape, masked):
 
 @pytest.mark.parametrize("shape", [(6, 5), (4, 5, 4)], ids=["2d", "3d"])
 @pytest.mark.parametrize(
-    "penalty", [jacobian_penalty, partial(jacobian_penalty, margin=0.3), smoothness]
+    "penalty",
+    [
+        jacobian_penalty,
+        partial(jacobian_penalty, margin=0.3),
+        partial(jacobian_penalty, margin=0.3, corners=True),
+        smoothness,
+    ],
 )
 def test_gradients_of_the_penalties(penalty, shape):
     """gradcheck in float64, on a field with folds, where the Jacobian penalty is awake."""

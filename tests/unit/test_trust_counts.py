@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 
+import nibabel as nib
 import numpy as np
 from cli_inputs import write_inputs
 
-from benchmarks import trust
+from benchmarks import real_files, trust
 from benchmarks.damage import KINDS, outcome
 from benchmarks.interruptions import FILES, readable, state
 from nevf_lite.cli import volumes
@@ -72,3 +73,40 @@ def test_a_count_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     trust.main(words)
     assert tries[len(KINDS) :] == [document["damaged"][1]["kind"]]
     assert all(row["commit"] for row in json.loads(output.read_text())["damaged"])
+
+
+def test_real_files_are_counted_by_what_became_of_them(tmp_path, monkeypatch):
+    """Read, several volumes, no image, another format; a copy counts once; what is read is run."""
+    files, folder = write_inputs(tmp_path), tmp_path / "unpacked" / "tests"
+    folder.mkdir(parents=True)
+    for name in ("a.nii.gz", "the_same.nii.gz"):
+        (folder / name).write_bytes(files["moving"].read_bytes())
+    nib.save(nib.Nifti1Image(np.ones((4, 5, 6, 2)), np.eye(4)), folder / "b.nii")
+    (folder / "c.nii.gz").write_text("a stub")
+    (folder / "d.mnc").write_text("CDF")
+    (folder / "e.txt").write_text("no image by its name")
+    output = tmp_path / "trust.json"
+    words = [str(folder.parent), "--output", str(output)]
+    real_files.main(words)
+    document = json.loads(output.read_text())
+    counts = {row["kind"]: row["files"] for row in document["files"]}
+    assert counts == {
+        "read": 1,
+        "several volumes": 1,
+        "no image, or damaged": 1,
+        "another format": 1,
+    }
+    (row,) = document["registered"]
+    held = {name: row[name] for name in real_files.COUNTS}
+    assert row["kind"] == "volume" and held == {
+        **dict.fromkeys(("tried", "finite", "closer", "labels", "points"), 1),
+        **dict.fromkeys(("large", "refused", "failed"), 0),
+    }
+    monkeypatch.setattr(real_files, "image_source", lambda *_: files["moving"])
+    monkeypatch.setattr(real_files, "nevf", lambda verb, *_: STATES[verb], raising=True)
+    found = real_files.try_file(folder / "a.nii.gz", tmp_path, 1e6)
+    assert found["failed"] == 1 and "closer" not in found
+
+
+#: A command that ends in a traceback.
+STATES = {"info": ("done", ""), "register": ("failed", "KeyError")}

@@ -4,7 +4,7 @@ import torch
 
 from nevf_lite.kernels.cpu.features import feature_net
 from nevf_lite.kernels.cpu.local_ncc import local_ncc
-from nevf_lite.kernels.cpu.penalties import penalties
+from nevf_lite.kernels.cpu.penalties import corner_penalties, penalties
 from nevf_lite.kernels.cpu.pull import pull
 from nevf_lite.kernels.cpu.sine import siren
 from nevf_lite.kernels.cpu.squaring import midpoint_squaring, squaring
@@ -14,6 +14,7 @@ __all__ = [
     "local_ncc",
     "midpoint_squaring",
     "penalties",
+    "corner_penalties",
     "pull",
     "ready",
     "siren",

@@ -12,25 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nevf_lite.kernels.cpu.cells import ZERO, determinants, read_edges, workspace
 from nevf_lite.kernels.cpu.slabs import FASTMATH, even_slabs, in_slabs, slabs_of
-
-ZERO, ONE = np.float32(0), np.float32(1)
-
-
-@numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
-def _determinants(field, i, j, out):
-    """det(I + grad u) by forward differences in the row (i, j) of cells; fills out (W - 1,).
-
-    field: u (3, D, H, W), in voxels.
-    """
-    u, v, w = field[0, i, j], field[1, i, j], field[2, i, j]
-    ua, va, wa = field[0, i + 1, j], field[1, i + 1, j], field[2, i + 1, j]
-    ub, vb, wb = field[0, i, j + 1], field[1, i, j + 1], field[2, i, j + 1]
-    for k in range(len(out)):
-        a, b, c = ua[k] - u[k] + ONE, va[k] - v[k], wa[k] - w[k]
-        d, e, f = ub[k] - u[k], vb[k] - v[k] + ONE, wb[k] - w[k]
-        g, h, m = u[k + 1] - u[k], v[k + 1] - v[k], w[k + 1] - w[k] + ONE
-        out[k] = a * (e * m - f * h) - b * (d * m - f * g) + c * (d * h - e * g)
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
@@ -44,36 +27,43 @@ def _squared_difference(a, b):
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
-def _forward(first, last, field, margin, totals):
-    """Slices first to last of field (3, D, H, W); fills totals (D, 5).
+def _forward(first, last, field, margin, sides, totals, below):
+    """Slices first to last of field (3, D, H, W); fills totals (D, 5) and below (D, H).
 
-    The columns are the sum of relu(margin - det), the number of folded cells, and the sums of
-    squared differences along each of the three axes.
+    sides: 1 for the first corner of each cell, 2 for all of them. The columns of totals are the sum
+    of relu(margin - det), the number of cells that are folded at the first corner, and the sums of
+    squared differences along each of the three axes. below: a bit for each corner at which a cell
+    of the row is below the margin.
     """
     _, slices, rows, columns = field.shape
-    determinants = np.empty(columns - 1, np.float32)
+    along_a, along_b, along_c, dets = workspace(sides, columns)
     for i in range(first, last):
-        jacobian, folds, along_a, along_b, along_c = 0.0, 0, 0.0, 0.0, 0.0
+        jacobian, folds, squares_a, squares_b, squares_c = 0.0, 0, 0.0, 0.0, 0.0
         for j in range(rows):
             for n in range(3):
                 row = field[n, i, j]
                 if i + 1 < slices:
-                    along_a += _squared_difference(row, field[n, i + 1, j])
+                    squares_a += _squared_difference(row, field[n, i + 1, j])
                 if j + 1 < rows:
-                    along_b += _squared_difference(row, field[n, i, j + 1])
-                along_c += _squared_difference(row[:-1], row[1:])
+                    squares_b += _squared_difference(row, field[n, i, j + 1])
+                squares_c += _squared_difference(row[:-1], row[1:])
             if i + 1 < slices and j + 1 < rows:
-                _determinants(field, i, j, determinants)
-                shortfall = ZERO
-                for k in range(columns - 1):
-                    shortfall += max(margin - determinants[k], ZERO)
-                folded = np.int32(0)
-                for k in range(columns - 1):
-                    folded += np.int32(determinants[k] <= ZERO)
-                jacobian += shortfall
-                folds += folded
+                read_edges(field, i, j, along_a, along_b, along_c)
+                for corner in range(sides**3):
+                    determinants(along_a, along_b, along_c, corner, dets)
+                    shortfall = ZERO
+                    for k in range(columns - 1):
+                        shortfall += max(margin - dets[k], ZERO)
+                    jacobian += shortfall
+                    if shortfall != ZERO:
+                        below[i, j] |= 1 << corner
+                    if corner == 0:
+                        folded = np.int32(0)
+                        for k in range(columns - 1):
+                            folded += np.int32(dets[k] <= ZERO)
+                        folds += folded
         totals[i, 0], totals[i, 1] = jacobian, folds
-        totals[i, 2], totals[i, 3], totals[i, 4] = along_a, along_b, along_c
+        totals[i, 2], totals[i, 3], totals[i, 4] = squares_a, squares_b, squares_c
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
@@ -108,62 +98,67 @@ def _smooth_backward(first, last, field, weights, gradient):
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
-def _jacobian_backward(first, last, field, margin, weight, gradient):
+def _jacobian_backward(first, last, field, margin, weight, sides, below, gradient):
     """Adds the gradient of weight x relu(margin - det) of the cells of slices first to last.
 
-    Few cells of a row are below the margin, so each of these is computed separately. field,
-    gradient: (3, D, H, W).
+    Few cells are below the margin, so each of these is computed separately. field, gradient:
+    (3, D, H, W). sides, below: of `_forward`.
     """
     _, slices, rows, columns = field.shape
-    determinants = np.empty(columns - 1, np.float32)
+    along_a, along_b, along_c, dets = workspace(sides, columns)
     for i in range(first, min(last, slices - 1)):
         for j in range(rows - 1):
-            _determinants(field, i, j, determinants)
-            if determinants.min() >= margin:
+            if below[i, j] == 0:
                 continue
-            u, v, w = field[0, i, j], field[1, i, j], field[2, i, j]
-            ua, va, wa = field[0, i + 1, j], field[1, i + 1, j], field[2, i + 1, j]
-            ub, vb, wb = field[0, i, j + 1], field[1, i, j + 1], field[2, i, j + 1]
-            for k in range(columns - 1):
-                if determinants[k] >= margin:
+            read_edges(field, i, j, along_a, along_b, along_c)
+            for corner in range(sides**3):
+                if not below[i, j] >> corner & 1:
                     continue
-                a, b, c = ua[k] - u[k] + ONE, va[k] - v[k], wa[k] - w[k]
-                d, e, f = ub[k] - u[k], vb[k] - v[k] + ONE, wb[k] - w[k]
-                g, h, m = u[k + 1] - u[k], v[k + 1] - v[k], w[k + 1] - w[k] + ONE
-                cofactors = (
-                    (e * m - f * h, f * g - d * m, d * h - e * g),
-                    (c * h - b * m, a * m - c * g, b * g - a * h),
-                    (b * f - c * e, c * d - a * f, a * e - b * d),
-                )
-                for n in range(3):
-                    pa = -weight * cofactors[0][n]
-                    pb = -weight * cofactors[1][n]
-                    pc = -weight * cofactors[2][n]
-                    gradient[n, i + 1, j, k] += pa
-                    gradient[n, i, j + 1, k] += pb
-                    gradient[n, i, j, k + 1] += pc
-                    gradient[n, i, j, k] -= pa + pb + pc
+                determinants(along_a, along_b, along_c, corner, dets)
+                p, q, r = corner >> 2, corner >> 1 & 1, corner & 1
+                for k in range(columns - 1):
+                    if dets[k] >= margin:
+                        continue
+                    a, b, c = along_a[q, 0, k + r], along_a[q, 1, k + r], along_a[q, 2, k + r]
+                    d, e, f = along_b[p, 0, k + r], along_b[p, 1, k + r], along_b[p, 2, k + r]
+                    g, h, m = along_c[p, q, 0, k], along_c[p, q, 1, k], along_c[p, q, 2, k]
+                    cofactors = (
+                        (e * m - f * h, f * g - d * m, d * h - e * g),
+                        (c * h - b * m, a * m - c * g, b * g - a * h),
+                        (b * f - c * e, c * d - a * f, a * e - b * d),
+                    )
+                    for n in range(3):
+                        pa = -weight * cofactors[0][n]
+                        pb = -weight * cofactors[1][n]
+                        pc = -weight * cofactors[2][n]
+                        gradient[n, i + 1, j + q, k + r] += pa
+                        gradient[n, i, j + q, k + r] -= pa
+                        gradient[n, i + p, j + 1, k + r] += pb
+                        gradient[n, i + p, j, k + r] -= pb
+                        gradient[n, i + p, j + q, k + 1] += pc
+                        gradient[n, i + p, j + q, k] -= pc
 
 
 class Penalties(torch.autograd.Function):
     """displacement (N, ndim, *shape) -> the three scalars of `penalties`."""
 
     @staticmethod
-    def forward(ctx, displacement: Tensor, margin: float):
+    def forward(ctx, displacement: Tensor, margin: float, sides: int):
         volumes = _volumes(displacement)
         totals = np.empty((len(volumes), volumes.shape[2], 5))
+        ctx.below = np.zeros((len(volumes), *volumes.shape[2:4]), np.uint8)
         slabs = even_slabs(volumes.shape[2])
-        for volume, total in zip(volumes, totals, strict=True):
-            in_slabs(_forward, slabs, volume, np.float32(margin), total)
+        for volume, *out in zip(volumes, totals, ctx.below, strict=True):
+            in_slabs(_forward, slabs, volume, np.float32(margin), sides, *out)
         jacobian, folds, *squares = totals.sum((0, 1))
         ctx.save_for_backward(displacement)
-        ctx.margin = margin
+        ctx.margin, ctx.sides = np.float32(margin), sides
         ctx.cells, ctx.differences = _counts(displacement.shape, volumes.shape)
         smooth = sum(s / n for s, n in zip(squares, ctx.differences, strict=True))
         folds = displacement.new_tensor(folds / ctx.cells)
         ctx.mark_non_differentiable(folds)
         tensor = displacement.new_tensor
-        return tensor(jacobian / ctx.cells), tensor(smooth), folds
+        return tensor(jacobian / (sides**3 * ctx.cells)), tensor(smooth), folds
 
     @staticmethod
     @once_differentiable
@@ -171,18 +166,20 @@ class Penalties(torch.autograd.Function):
         (displacement,) = ctx.saved_tensors
         volumes = _volumes(displacement)
         gradient = np.empty_like(volumes)
-        weight = np.float32(grad_jacobian.item() / ctx.cells)
+        weight = np.float32(grad_jacobian.item() / (ctx.sides**3 * ctx.cells))
         weights = np.array([2 * grad_smoothness.item() / n for n in ctx.differences], np.float32)
         slabs = slabs_of(volumes.shape[2:], 1)
-        for volume, out in zip(volumes, gradient, strict=True):
+        for volume, below, out in zip(volumes, ctx.below, gradient, strict=True):
             in_slabs(_smooth_backward, slabs, volume, weights, out)
             # A slab also adds to the first slice of the next slab. Every other slab runs at a
             # time, so that the order of additions is fixed.
             for half in (slabs[0::2], slabs[1::2]):
-                in_slabs(_jacobian_backward, half, volume, np.float32(ctx.margin), weight, out)
+                in_slabs(
+                    _jacobian_backward, half, volume, ctx.margin, weight, ctx.sides, below, out
+                )
         if displacement.ndim == 4:
             gradient = gradient[:, [0, 2]].sum(3)
-        return torch.from_numpy(gradient), None
+        return torch.from_numpy(gradient), None, None
 
 
 def _volumes(field: Tensor) -> np.ndarray:
@@ -217,4 +214,9 @@ def penalties(displacement: Tensor, margin: float) -> tuple[Tensor, Tensor, Tens
     displacement: (N, ndim, *shape) in voxels, at least two along each axis. margin: determinant
     below which a cell is penalised. Returns three scalars; the last has no gradient.
     """
-    return Penalties.apply(displacement, margin)
+    return Penalties.apply(displacement, margin, 1)
+
+
+def corner_penalties(displacement: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
+    """`penalties`, the first of them at all corners of each cell."""
+    return Penalties.apply(displacement, margin, 2)
