@@ -60,7 +60,7 @@ REASONS = {
     "complex": "colour, complex numbers, a mosaic",
     "mosaic": "colour, complex numbers, a mosaic",
 }
-HANG = 900  # seconds, on a machine that does other work as well
+HANG = 3600  # seconds, on a machine that does other work as well
 SLICES = 7  # a volume of so few is a slab
 
 
@@ -102,14 +102,14 @@ COUNTS = ("tried", "large", "refused", "failed", "finite", "closer", "labels", "
 
 
 def distinct(folder: Path) -> Iterator[Path]:
-    """Files that are called like images, each content once."""
+    """Files that are called like images, each content once, the smallest first."""
     seen = set()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name.lower().endswith(SUFFIXES):
-            content = hashlib.sha1(path.read_bytes()).hexdigest(), path.suffix
-            if content not in seen:
-                seen.add(content)
-                yield path
+    paths = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES)]
+    for path in sorted((p for p in paths if p.is_file()), key=lambda p: (p.stat().st_size, p)):
+        content = hashlib.sha1(path.read_bytes()).hexdigest(), path.suffix
+        if content not in seen:
+            seen.add(content)
+            yield path
 
 
 def nevf(*words: object) -> tuple[str, str]:

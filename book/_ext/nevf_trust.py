@@ -59,7 +59,8 @@ def trust_table(part: str) -> str:
     """
     document = counted()
     if part not in (*document, "provenance") or not document:
-        return "Not counted yet; `python -m benchmarks.trust` does it."
+        counter = "real_files" if part in ("files", "registered") else "trust"
+        return f"Not counted yet; `python -m benchmarks.{counter}` does it."
     if part == "provenance":
         rows = [row for found in document.values() for row in found]
         days, commits, machines = (

@@ -36,6 +36,10 @@ def info(
         float | None,
         option("--spacing", "MM", "Voxel size of the grid to register on.", "the preset's"),
     ] = None,
+    masks: Annotated[
+        bool,
+        option("--masks", None, "With a mask or a lesion, or a scan that ends inside the head."),
+    ] = False,
     dicom: Annotated[
         bool, option("--dicom", None, "FIXED is a folder of DICOM files, or one file of a series.")
     ] = False,
@@ -49,7 +53,7 @@ def info(
         "devices": _devices(),
         "versions": versions(),
         "data": _data(),
-        "memory": _memory(image, names, spacing, dicom),
+        "memory": _memory(image, names, spacing, dicom, masks),
     }
     if as_json:
         show_json(document)
@@ -118,7 +122,9 @@ def _data() -> list[dict]:
     ]
 
 
-def _memory(image: Path | None, names: list[str], spacing: float | None, dicom: bool) -> list[dict]:
+def _memory(
+    image: Path | None, names: list[str], spacing: float | None, dicom: bool, masks: bool
+) -> list[dict]:
     import numpy as np
 
     from nevf_lite.registration.frames import choose_device, choose_spacing
@@ -136,7 +142,7 @@ def _memory(image: Path | None, names: list[str], spacing: float | None, dicom: 
         config = preset(name) if spacing is None else preset(name, spacing=spacing)
         millimetres = choose_spacing(config.spacing, grid)
         shape = grid.at_spacing(millimetres).shape
-        needed = predict_process(config, shape, grid.shape, grid.shape)
+        needed = predict_process(config, shape, grid.shape, grid.shape, masks)
         rows.append(
             {
                 "preset": name,

@@ -21,20 +21,20 @@ from nevf_lite.kernels.memory import KEEP_LIMIT, SIREN_BLOCK
 #: next iteration. Fitted to the resident set on the CPU at 2 and 1 mm (`make bench` prints both).
 VOXEL_ARRAYS = 132
 #: The same where the CPU kernels compute the local NCC, the penalties and the squarings.
-FAST_VOXEL_ARRAYS = 26
+FAST_VOXEL_ARRAYS = 18
 #: More of them where images have weights, masks or scans that end inside the head: then plain torch
 #: computes the local NCC.
-WEIGHT_ARRAYS = 45
+WEIGHT_ARRAYS = 32
 #: Evaluations of the velocity in one step of a solver. "dopri5" takes about three steps.
 EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
 
 
-#: Bytes of the libraries and of what is done slab by slab; and bytes a voxel of the fixed and of
-#: the moving image while the map, its files and the report with its viewer are made, and while
-#: those of the inverse are. Fitted to the resident set of whole processes on images of 120^3 to
-#: 240^3 voxels.
-LIBRARIES = 560_000_000
-FORWARD, INVERSE = (132, 4), (48, 32)
+#: Bytes of the libraries while the field is fitted, and with those of the report.
+FITTING, LIBRARIES = 410_000_000, 545_000_000
+#: Bytes a voxel of the fixed and of the moving image while the map, its files and the report with
+#: its viewer are made, and while those of the inverse are. Fitted to the resident set of whole
+#: processes on heads of 2 and 1 mm and on images of 176^3 and 240^3 voxels.
+FORWARD, INVERSE = (156, 4), (48, 32)
 
 
 def predict_process(
@@ -42,15 +42,17 @@ def predict_process(
     working: Sequence[int],
     fixed: Sequence[int],
     moving: Sequence[int],
+    weighted: bool = False,
 ) -> int:
     """Peak resident bytes of a process that registers two images on the CPU and writes the result.
 
     working: shape of the finest grid. fixed, moving: shapes of the images, at whose resolution the
-    result is.
+    result is. weighted: whether an image has a mask or a lesion, or ends inside the head.
     """
     voxels = np.array([math.prod(fixed), math.prod(moving)])
-    fitting = predict_memory(config, working) + int(8 * voxels.sum())  # the images and their copies
-    return LIBRARIES + max(fitting, *(int(voxels @ stage) for stage in (FORWARD, INVERSE)))
+    fitting = predict_memory(config, working, weighted=weighted)
+    fitting += int(8 * voxels.sum())  # the images and their copies
+    return max(FITTING + fitting, _writing(voxels))
 
 
 def predict_memory(
@@ -135,8 +137,7 @@ def check_memory(
 def check_result_memory(fixed: Sequence[int], moving: Sequence[int]) -> None:
     """Raise MemoryError if the result of images of these shapes could not be made and written."""
     voxels = np.array([math.prod(fixed), math.prod(moving)])
-    peak = LIBRARIES + max(int(voxels @ stage) for stage in (FORWARD, INVERSE))
-    needed = peak - psutil.Process().memory_info().rss
+    needed = _writing(voxels) - psutil.Process().memory_info().rss
     free = available_memory(torch.device("cpu"))
     if needed > free:
         raise MemoryError(
@@ -144,6 +145,11 @@ def check_result_memory(fixed: Sequence[int], moving: Sequence[int]) -> None:
             f"{needed / 2**30:.1f} GiB more and {free / 2**30:.1f} GiB are free; crop the images "
             "or resample them to larger voxels"
         )
+
+
+def _writing(voxels: np.ndarray) -> int:
+    """Peak bytes while a result is written. voxels: of the fixed and of the moving image, (2,)."""
+    return LIBRARIES + max(int(voxels @ stage) for stage in (FORWARD, INVERSE))
 
 
 def check_memory_of_many(config: Config, shapes: Sequence[Sequence[int]], device) -> None:

@@ -258,9 +258,15 @@ def test_info_tells_devices_data_and_memory(done):
         "siren",
         "paper",
     ]
-    words = ["info", "--json", "--preset", "default", "--image", done["fixed"], "--spacing"]
-    coarse, fine = (json.loads(good(*words, mm))["memory"][0] for mm in (4, 2))
-    assert coarse["shape"] == list(SHAPES[done["ndim"]]) and fine["bytes"] > coarse["bytes"]
+    words = ["info", "--json", "--preset", "default"]
+
+    def forecast(*more) -> dict:
+        return json.loads(good(*words, *more))["memory"][0]
+
+    usual, own = forecast(), forecast("--image", done["fixed"], "--spacing", 4)
+    assert own["shape"] == list(SHAPES[done["ndim"]]) and own["bytes"] < usual["bytes"]
+    assert forecast("--spacing", 0.8)["bytes"] > usual["bytes"]
+    assert 1.2 * usual["bytes"] < forecast("--masks")["bytes"] < 2 * usual["bytes"]
     assert "Memory" in good("info")
 
 

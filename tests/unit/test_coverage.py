@@ -210,6 +210,19 @@ def test_what_was_not_seen_is_not_missed_in_the_scores():
     assert np.asarray(scores.after.dataobj)[5, 18] == 0  # the file says what is there: nothing
 
 
+@pytest.mark.parametrize("which", ["fixed", "moving"])
+def test_a_mask_of_everything_changes_nothing_at_a_cut(which):
+    """Beyond the grid of a scan its mask is not set either, which the scan itself says already."""
+    fixed, moving, _ = pair(shape=ROOM)
+    scans = {"fixed": fixed, "moving": moving}
+    scans[which] = cropped(scans[which], 1, 20, 52)
+    points = in_head(fixed)
+    ones = nib.Nifti1Image(np.ones(scans[which].shape, np.uint8), scans[which].affine)
+    plain = run(**scans, config=FEW).transform.points_to_moving(points)
+    masked = run(**scans, config=FEW, **{f"{which}_mask": ones}).transform.points_to_moving(points)
+    assert np.abs(plain - masked).max() < 1e-3 < np.abs(plain - points).max()
+
+
 def test_the_map_of_a_partial_scan_is_the_same_to_the_bit():
     """Weights or not: a seed decides every bit."""
     fixed, moving, _ = pair(shape=ROOM)
