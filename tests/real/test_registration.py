@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
     [("mindboggle", "trt02", "trt01", 0.347, 0.645), ("oasis", "1001", "1000", 0.545, 0.755)],
 )
 def test_real_pair(nevf_data, dataset, fixed, moving, before, after):
-    """Dice from its known start to at least the floor, and at most 0.001 % folded, by volume too."""
+    """Dice from its known start to at least the floor; at most 0.001 % folded, by volume too."""
     assert split(fixed) == split(moving) == "train"
     pair = load_pair(dataset, fixed, moving)
     result = register(pair.fixed, pair.moving, progress=False)
