@@ -11,7 +11,6 @@ curve is a result, on pairs of the `train` split, scored at 2 mm, labels by near
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.table import append, rows
 from nevf_lite.chapters import tensor
 from nevf_lite.config import PRESETS, Config, Level
 from nevf_lite.data import load_pair
@@ -28,13 +28,12 @@ from nevf_lite.grid import sparse_shape
 from nevf_lite.optimise import deformation, fit
 from nevf_lite.scores.deformation import folds
 from nevf_lite.scores.metrics import mean_dice
-from nevf_lite.study import provenance
 from nevf_lite.warp import warp
 
 TABLE = Path(__file__).parents[1] / "book" / "results" / "fields.csv"
 MM = 2.0  # the finest grid
 PAIRS = (("mindboggle", "trt02", "trt01"), ("oasis", "1001", "1000"))
-SETTINGS = ("integrator", "squarings", "jacobian", "margin", "smooth")
+SETTINGS = ("integrator", "squarings", "jacobian", "margin", "corners", "smooth")
 COLUMNS = ("experiment", "label", "dataset", "fixed", "moving", "lr", "betas", "weights", "dice")
 COLUMNS += ("dice_before", "folds_percent", "cpu_seconds", "curve", "machine", "commit")
 #: Iterations after which a curve has a point.
@@ -145,14 +144,6 @@ def judge(labels, protocol, field: VelocityField, level: Level, config: Config):
     return mean_dice(labels[0][0, 0], carried[0, 0], protocol), u
 
 
-def rows() -> list[dict]:
-    """The rows so far."""
-    if not TABLE.exists():
-        return []
-    with TABLE.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
 def key(row: dict) -> tuple:
     """What a row is of."""
     return tuple(str(row[name]) for name in (*COLUMNS[:5], "lr", "betas"))
@@ -160,7 +151,7 @@ def key(row: dict) -> tuple:
 
 def main() -> None:
     torch.set_num_threads(1)
-    done, loaded = {key(row) for row in rows()}, {}
+    done, loaded = {key(row) for row in rows(TABLE)}, {}
     for experiment, label, pair, make, config in experiments():
         row = dict(zip(COLUMNS, (experiment, label, *pair), strict=False))
         asked = {"lr": config.levels[0].lr, "betas": json.dumps(config.betas)}
@@ -169,13 +160,7 @@ def main() -> None:
         if pair not in loaded:
             loaded[pair] = load_pair(*pair, spacing=MM)
         row |= measure(loaded[pair], make, config)
-        row |= {"machine": provenance.machine(), "commit": provenance.commit()}
-        new = not TABLE.exists()
-        with TABLE.open("a", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append(TABLE, COLUMNS, row)
         print(experiment, label, *pair, row["lr"], row["betas"], row["dice"], flush=True)
 
 

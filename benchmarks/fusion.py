@@ -11,7 +11,6 @@ warped images and labels. Without --spacing on 2-D slices of 1 mm, with it on vo
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.table import append, rows
 from nevf_lite.cohorts.atlases import joint_fusion, majority_vote
 from nevf_lite.data import load_pair
 from nevf_lite.data.splits import TEST_ATLASES, TEST_SCANS, TRAIN
 from nevf_lite.registration.register import register
 from nevf_lite.scores.metrics import mean_dice
-from nevf_lite.study import provenance
 
 TABLE = Path(__file__).parents[1] / "book" / "results" / "fusion.csv"
 PEOPLE = (*TEST_ATLASES["mindboggle"], *TEST_SCANS["mindboggle"])
@@ -91,14 +90,6 @@ def timed(fuse: Callable, *arguments) -> tuple[np.ndarray, float]:
     return fuse(*arguments), round(time.process_time() - began, 1)
 
 
-def rows() -> list[dict]:
-    """The rows so far."""
-    if not TABLE.exists():
-        return []
-    with TABLE.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fusion",
@@ -109,19 +100,13 @@ def main(arguments: list[str] | None = None) -> None:
     spacing = parser.parse_args(arguments).spacing
     torch.set_num_threads(1)
     dataset = "slices2d" if spacing is None else "mindboggle"
-    done = {(row["dataset"], row["spacing"], row["person"]) for row in rows()}
+    done = {(row["dataset"], row["spacing"], row["person"]) for row in rows(TABLE)}
     for person in PEOPLE:
         row = {"dataset": dataset, "spacing": spacing or 1.0, "person": person}
         if tuple(map(str, row.values())) in done:
             continue
         row |= measure(dataset, spacing, person)
-        row |= {"machine": provenance.machine(), "commit": provenance.commit()}
-        new = not TABLE.exists()
-        with TABLE.open("a", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append(TABLE, COLUMNS, row)
         print(row, flush=True)
 
 

@@ -227,5 +227,10 @@ def penalties(
     """
     if (kernel := find_kernel(_PENALTIES[corners], displacement)) is not None:
         return kernel(displacement, margin)
-    folds = (jacobian_determinant(displacement.detach()) <= 0).float().mean()
-    return jacobian_penalty(displacement, margin, corners), smoothness(displacement), folds
+    determinant = jacobian_determinant(displacement.detach() if corners else displacement)
+    folds = (determinant.detach() <= 0).float().mean()
+    if corners:
+        jacobian = jacobian_penalty(displacement, margin, corners)
+    else:
+        jacobian = F.relu(margin - determinant).mean()
+    return jacobian, smoothness(displacement), folds

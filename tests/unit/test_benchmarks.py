@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import ceilings, commits, counts, iteration, kernel, record, registration
+from benchmarks import ceilings, commits, counts, iteration, kernel, record, registration, table
 from benchmarks.operations import OPERATIONS, shape_at
 from nevf_lite import kernels
 from nevf_lite.integrate import determinant
@@ -245,3 +245,13 @@ def test_a_commit_is_checked_out_beside_the_repository_and_leaves_nothing(monkey
     assert not tree.exists() and git("worktree", "list").count("\n") == 1
     with pytest.raises(SystemExit, match="benchmarks: git worktree add"), commits.checked_out("no"):
         pass
+
+
+def test_a_table_goes_on_where_it_was_ended(tmp_path):
+    columns = ("person", "dice", "machine", "commit")
+    assert table.rows(tmp_path / "a.csv") == []
+    for person in ("a", "b"):
+        table.append(tmp_path / "a.csv", columns, {"person": person, "dice": 0.5})
+    found = table.rows(tmp_path / "a.csv")
+    assert [(row["person"], row["dice"]) for row in found] == [("a", "0.5"), ("b", "0.5")]
+    assert all(row["machine"] for row in found)
