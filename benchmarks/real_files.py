@@ -6,7 +6,8 @@ FOLDER holds what was downloaded and unpacked, for instance wheels and source ar
 nilearn, dipy and pydicom, which carry images to test themselves. Every file that is called like an
 image goes through `nevf info --image`. What is read is registered to a copy of itself that was
 moved by three voxels and turned by five degrees, and the result is applied to labels and points.
-One line for each file goes to standard output, the counts to the table.
+One line for each file goes to standard output and to FOLDER/tried.csv, from which a run that was
+ended goes on; the counts go to the table of the page when all were tried.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from benchmarks.damage import deadline
+from benchmarks.table import append, rows
 from benchmarks.trust import TABLE
 from nevf_lite.cli import app
 from nevf_lite.cli.inputs import DICOM_SUFFIXES, image_source
@@ -37,7 +38,6 @@ from nevf_lite.scans.io import load_image, save_image
 from nevf_lite.scans.points import read_points, write_points
 from nevf_lite.scans.readers import IMAGE_SUFFIXES
 from nevf_lite.scans.space import Grid
-from nevf_lite.study import provenance
 
 #: Images that are not read, to see that they are refused.
 OTHERS = ".mif .mnc .par .rec .head .brik .brik.gz .gipl .vtk .gii .nii.bz2 .hdr.gz .img.gz".split()
@@ -75,41 +75,57 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--largest", type=float, default=8e6, help="voxels that are registered")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    read, registered = Counter(), {}
-    for path in distinct(options.folder):
+    table = options.folder / "tried.csv"
+    done = {row["content"] for row in rows(table)}
+    for content, path in distinct(options.folder).items():
+        if content in done:
+            continue
         with tempfile.TemporaryDirectory(prefix="nevf-real-") as folder:
             found = try_file(path, Path(folder), options.largest)
-        read[found.pop("read")] += 1
-        if kind := found.pop("kind", None):
-            registered.setdefault(kind, Counter(tried=0)).update(found)
-        print(path, kind, found, flush=True)
-    source = {"machine": provenance.machine(), "commit": provenance.commit()}
-    source["ended"] = datetime.now(UTC).isoformat(timespec="seconds")
-    document = {}
-    if options.output.exists():
-        document = json.loads(options.output.read_text(encoding="utf-8"))
-    document["files"] = [{"kind": k, "files": n, **source} for k, n in read.most_common()]
-    document["registered"] = [
-        {"kind": kind, **{name: counts[name] for name in COUNTS}, **source}
-        for kind, counts in sorted(registered.items())
-    ]
+        print(path, found, flush=True)
+        append(table, COLUMNS, {"file": path, "content": content, **found})
     with atomic(options.output) as temporary:
+        document = {}
+        if options.output.exists():
+            document = json.loads(options.output.read_text(encoding="utf-8"))
+        document |= counted(rows(table))
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 #: What is counted of the files that are registered.
 COUNTS = ("tried", "large", "refused", "failed", "finite", "closer", "labels", "points")
+COLUMNS = ("file", "content", "read", "kind", *COUNTS, "machine", "commit")
 
 
-def distinct(folder: Path) -> Iterator[Path]:
+def counted(tried: list[dict]) -> dict[str, list[dict]]:
+    """The two tables of the page: what was read, and what became of what was registered."""
+    last = {name: tried[-1][name] for name in ("machine", "commit")}
+    last["ended"] = datetime.now(UTC).isoformat(timespec="seconds")
+    read = Counter(row["read"] for row in tried)
+    kinds = sorted({row["kind"] for row in tried} - {""})
+    return {
+        "files": [{"kind": kind, "files": number, **last} for kind, number in read.most_common()],
+        "registered": [
+            {
+                "kind": kind,
+                **{
+                    name: sum(row["kind"] == kind and row[name] == "1" for row in tried)
+                    for name in COUNTS
+                },
+                **last,
+            }
+            for kind in kinds
+        ],
+    }
+
+
+def distinct(folder: Path) -> dict[str, Path]:
     """Files that are called like images, each content once, the smallest first."""
-    seen = set()
+    found = {}
     paths = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES)]
     for path in sorted((p for p in paths if p.is_file()), key=lambda p: (p.stat().st_size, p)):
-        content = hashlib.sha1(path.read_bytes()).hexdigest(), path.suffix
-        if content not in seen:
-            seen.add(content)
-            yield path
+        found.setdefault(hashlib.sha1(path.read_bytes()).hexdigest() + path.suffix, path)
+    return found
 
 
 def nevf(*words: object) -> tuple[str, str]:
