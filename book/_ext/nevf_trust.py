@@ -1,16 +1,19 @@
 """The page *Trust*: tables of what `python -m benchmarks.trust` has counted.
 
-The directive `nevf-trust PART` shows one: damaged, interrupted, threads, or files and registered
-of `python -m benchmarks.real_files`; `nevf-trust provenance` says when and where they were counted.
+The directive `nevf-trust PART` shows one: damaged, interrupted, threads, files and registered of
+`python -m benchmarks.real_files`, or coverage of `python -m benchmarks.coverage`; `nevf-trust
+provenance` says when and where they were counted.
 """
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 from pathlib import Path
 
 COUNTED = Path(__file__).resolve().parents[1] / "results" / "trust.json"
+CUT = COUNTED.with_name("coverage.csv")
 #: The columns of each table: their keys and their titles.
 COLUMNS = {
     "damaged": {
@@ -57,6 +60,8 @@ def trust_table(part: str) -> str:
 
     What has not been counted yet says so.
     """
+    if part == "coverage":
+        return coverage_table(cut())
     document = counted()
     if part not in (*document, "provenance") or not document:
         counter = "real_files" if part in ("files", "registered") else "trust"
@@ -81,7 +86,30 @@ def trust_table(part: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def coverage_table(rows: list[dict[str, str]]) -> str:
+    """A line for each cut and a column for each preset: Dice of the cut pair and of the whole."""
+    presets = list(dict.fromkeys(row["preset"] for row in rows))
+    cells, further = {}, dict.fromkeys(presets, float("-inf"))
+    for row in rows:
+        place = f"{row['scan']} scan, {row['cut']}", row["preset"]
+        cells[place] = f"{float(row['dice_cut']):.3f} / {float(row['dice_whole']):.3f}"
+        more = float(row["furthest_cut"]) - float(row["furthest_whole"])
+        further[row["preset"]] = max(further[row["preset"]], more)
+    lines = [["cut", *(f"`{preset}`" for preset in presets)]]
+    lines.append(["---", *["---:"] * len(presets)])
+    for where in dict.fromkeys(where for where, _ in cells):
+        lines.append([where, *(cells.get((where, preset), "–") for preset in presets)])
+    lines.append(["moves at most further by, mm", *(f"{further[p]:.1f}" for p in presets)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 @functools.cache  # read once for a build
+def cut() -> list[dict[str, str]]:
+    with CUT.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+@functools.cache
 def counted() -> dict:
     return json.loads(COUNTED.read_text(encoding="utf-8")) if COUNTED.exists() else {}
 

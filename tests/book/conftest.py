@@ -66,6 +66,12 @@ class Watched:
     errors: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
 
+    def resize(self, size: str) -> None:
+        """Give the window this size, and the page the time to follow."""
+        width, height = SIZES[size]
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+
 
 @pytest.fixture
 def visit(browser):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nevf_lite.config import PRESETS
+
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("sphinx")
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -48,6 +50,16 @@ def test_what_the_page_promises():
     for row in found["interrupted"]:
         assert row["halves"] == 0 and row["resumed"] == row["tried"]
     assert found["threads"][0]["same_bytes"]
+
+
+def test_a_cut_costs_no_accuracy_and_stretches_nothing():
+    """Every preset, either scan, four sides: Dice to 0.01, and no voxel 2 mm further than whole."""
+    rows = nevf_trust.cut()
+    cases = {(row["preset"], row["scan"], row["cut"]) for row in rows}
+    assert len(cases) == len(rows) == len(PRESETS) * 8
+    for row in rows:
+        assert float(row["dice_cut"]) >= float(row["dice_whole"]) - 0.01, row
+        assert float(row["furthest_cut"]) <= float(row["furthest_whole"]) + 2, row
 
 
 def test_a_table_ends_with_its_sums(monkeypatch):

@@ -27,7 +27,7 @@ OPTIONS = {
     "greedy": {"iterations": (60, 40, 20)},
     "elastix": {"iterations": 150, "levels": 2, "samples": 2000},
     "fireants": {"iterations": (60, 40)},
-    "convexadam": {"smoothness": 0.3, "search_spacing": 4, "adam_spacing": 1},
+    "convexadam": {"smoothness": 0.3, "search_spacing": 4, "adam_spacing": 1, "iterations": 40},
     "syntx": {"iterations": (20, 15)},
 }
 #: For half as many voxels a side: at three levels nothing would be left of them.

@@ -29,6 +29,7 @@ from nevf_lite.study.verdicts import (
     UNTESTED,
     VERDICTS,
     WAITING,
+    Entry,
     Finding,
     count,
     find,
@@ -167,10 +168,16 @@ def test_what_does_not_depend_on_people_is_read_from_its_study():
     assert judge(rows, claim=replace(memory, study=""))[0] == WAITING
 
 
-def test_holm_corrects_within_a_part():
+@pytest.fixture(scope="module")
+def entries() -> list[Entry]:
+    """The ledger of the book: thousands of bootstrap means, drawn once."""
+    return ledger(BOOK)
+
+
+def test_holm_corrects_within_a_part(entries):
     """A part of the claims is one table of the page."""
-    for part in {entry.claim.part for entry in ledger(BOOK)}:
-        findings = [f for e in ledger(BOOK) if e.claim.part == part for f in e.findings]
+    for part in {entry.claim.part for entry in entries}:
+        findings = [f for e in entries if e.claim.part == part for f in e.findings]
         p = [f.p for f in findings if np.isfinite(f.p)]
         if p:
             corrected = min(f.p_holm for f in findings if np.isfinite(f.p))
@@ -205,8 +212,7 @@ def test_a_bad_claim_is_refused():
         replace(CLAIM, compare=())
 
 
-def test_the_books_claims_are_about_thirty_and_each_has_a_verdict():
-    entries = ledger(BOOK)
+def test_the_books_claims_are_about_thirty_and_each_has_a_verdict(entries):
     assert 30 <= len(entries) <= 45 and sum(count(entries).values()) == len(entries)
     assert len({entry.claim.name for entry in entries}) == len(entries)
     for entry in entries:
@@ -232,9 +238,9 @@ def test_what_the_claims_print_is_what_the_papers_tables_give():
             assert exceeds == pytest.approx(printed, abs=0.11), (claim.name, dataset)
 
 
-def test_every_method_of_a_claim_with_a_number_has_it_in_the_papers_table():
+def test_every_method_of_a_claim_with_a_number_has_it_in_the_papers_table(entries):
     """A name that is not that of `paper.csv` would show no number of the paper's."""
-    without = {e.claim.name for e in ledger(BOOK) for f in e.findings if np.isnan(f.printed)}
+    without = {e.claim.name for e in entries for f in e.findings if np.isnan(f.printed)}
     assert without <= {
         *("over-syn-short", "over-niftyreg-short", "start-sooner", "overtakes-at-80"),
         *("overtakes-at-120", "step-size-accuracy", "ode-accuracy", "ode-speed"),

@@ -176,7 +176,7 @@ def test_a_scan_and_its_copy_do_not_move(field):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's own peak")
 def test_the_memory_forecast_is_the_peak_of_the_process(tmp_path):
     """Reading, registering and writing included, within a tenth."""
-    size = 176
+    size = 144
     x = np.linspace(-1, 1, size, dtype=np.float32)
     radius = sum(a * a for a in np.meshgrid(x, x, x, sparse=True))
     head = ((radius < 0.7) * (1000 + 300 * np.sin(20 * radius))).astype(np.int16)
