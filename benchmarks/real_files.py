@@ -51,6 +51,8 @@ REASONS = {
     "truncated": "no image, or damaged",
     "is empty": "no image, or damaged",
     "no DICOM": "no image, or damaged",
+    "is damaged, and none": "DICOM beside a damaged file",
+    "is not an image; wanted": "values of a surface",
     "not a DICOM": "no image, or damaged",
     "there is no file": "half of a pair of files",
     "several volumes": "several volumes",
