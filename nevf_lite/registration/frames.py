@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import nibabel as nib
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from nevf_lite.config import Config
@@ -23,6 +24,9 @@ MARGIN = 5
 #: Voxels of the working lattice beyond a face where the fixed image cuts the head: what the moving
 #: image shows there can move into view.
 BEYOND = 10
+#: How far, in mm, what the moving scan does not show may be led back into it and compared. Without
+#: a limit, whatever looks alike on this side of the cut is pulled across it.
+REACH = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +121,12 @@ class Frame:
             image = torch.from_numpy(scan.resample(transform, lattice))[None, None]
             tensors[name], tensors[f"{name}_mask"] = downsample_masked(image, weight, working.shape)
         coverage = (shown * asked).sum().item() / asked.sum().item()
+        start = Transform(components, fixed_grid, moving_grid)
+        if (seen := scans[1].seen(start, working)) is not None:
+            beyond = ndimage.distance_transform_edt(~seen, sampling=working.spacing)
+            near = torch.from_numpy((beyond <= REACH).astype(np.float32))[None, None]
+            weight = tensors["fixed_mask"]
+            tensors["fixed_mask"] = near if weight is None else weight * near
         if n_composed:
             composed = Transform(components[:n_composed], fixed_grid, fixed_grid)
             tensors["initial"] = composed.voxel_displacement(working)
