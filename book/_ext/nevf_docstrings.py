@@ -21,8 +21,8 @@ scans.space scans.io scans.series scans.masks scans.dicom scans.points scans.fil
 transforms.transform transforms.gaps transforms.components transforms.affine
 scores.metrics scores.deformation scores.evaluation
 data.pairs data.splits data.catalogue data.simulate
-viz.figures viz.slices viz.maps viz.charts viz.masks viz.sketch viz.viewer.viewer viz.report.report
-viz.live viz.quiz viz.style
+viz.figures viz.slices viz.maps viz.charts viz.masks viz.sketch viz.remarks viz.viewer.viewer
+viz.report.report viz.live viz.quiz viz.style
 registration.register registration.result registration.folder registration.channels
 registration.masks registration.contrast registration.memory
 networks.base networks.voxelmorph_net networks.symnet_net networks.weights networks.lattice

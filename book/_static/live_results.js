@@ -130,7 +130,9 @@
     function dots(shown, low, high) {
       const width = Math.max(280, Math.min(900, plot.clientWidth || 360));
       const narrow = width < 520; // on a phone the name stands over its row
-      const [left, right, top] = [narrow ? 18 : 250, 52, 8];
+      const longest = Math.max(...shown.map(({ label }) => label.length));
+      const beside = Math.min(345, Math.max(160, 7.1 * longest + 20)); // room for the names
+      const [left, right, top] = [narrow ? 18 : beside, 52, 8];
       const high_ = narrow ? 40 : 27;
       const height = top + high_ * shown.length + 40;
       const along = (v) => left + ((v - low) / (high - low)) * (width - left - right);
@@ -145,7 +147,7 @@
       shown.forEach(({ label, rows, few, dice, paper }, k) => {
         const y = top + high_ * (k + (narrow ? 0.68 : 0.5));
         const [x0, y0, end] = narrow ? [4, y - 13, "start"] : [left - 12, y + 4, "end"];
-        const dim = few ? ' class="nl-few"' : "";
+        const dim = few ? ' class="nl-few"' : label === "NeVF" ? ' class="nl-ours"' : "";
         parts.push(`<text x="${x0}" y="${y0}" text-anchor="${end}"${dim}>${label}</text>`);
         parts.push(`<text x="${width - 4}" y="${y + 4}" text-anchor="end"${dim}>n = ${rows.length}</text>`);
         parts.push(`<path class="nl-grid" d="M${left} ${y}H${width - right}"/>`);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -14,10 +14,10 @@ from nevf_lite.viz.style import CARD, FIXED, ON_CARD, ON_CARD_MUTED, WIDTH, Pict
 _HIGHEST = 3.6  # inches, of a panel that is alone
 
 
-def outline_of(ax, image, colour: str = FIXED) -> None:
+def outline_of(ax, image, colour: str = FIXED, width: float = 1.0) -> None:
     """Draw the edge of (1, 1, H, W), halfway between its lowest and highest value."""
     plane = plane_of(image)
-    ax.contour(plane.T, levels=[(plane.min() + plane.max()) / 2], colors=colour, linewidths=1.0)
+    ax.contour(plane.T, levels=[(plane.min() + plane.max()) / 2], colors=colour, linewidths=width)
 
 
 def plane_of(values) -> np.ndarray:
@@ -27,8 +27,23 @@ def plane_of(values) -> np.ndarray:
     return plane.astype(np.float32)
 
 
-def cards(panels: Mapping[str, np.ndarray], columns: int, bar_height: float = 0.0):
-    """A dark card with axes for each panel. bar_height: inches left for a colour bar.
+def bright_box(planes: Iterable[np.ndarray], scale: Normalize) -> tuple[slice, slice]:
+    """Where any of some images of one shape is brighter than the scale's darkest, with a rim."""
+    bright = np.any([scale(plane) > 0.06 for plane in planes], axis=0)
+    sides = (np.flatnonzero(bright.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(max(side[0] - 2, 0), side[-1] + 3) for side in sides)
+
+
+def limits_of(side: slice) -> tuple[float, float]:
+    """The limits of an axis that shows these voxels whole."""
+    return side.start - 0.5, side.stop - 0.5
+
+
+def cards(
+    panels: Mapping[str, np.ndarray], columns: int, bar_height: float = 0.0, remarks: bool = False
+):
+    """A dark card with axes for each panel. bar_height: inches left for a colour bar. remarks:
+    whether room is left for words under the panels.
 
     A single panel stands in the middle of a card as wide as all others, no higher than a screen.
     """
@@ -36,13 +51,16 @@ def cards(panels: Mapping[str, np.ndarray], columns: int, bar_height: float = 0.
     rows = -(-len(panels) // columns)
     aspect = max(v.shape[1] / v.shape[0] for v in panels.values())
     tall = min((WIDTH / columns - 0.1) * aspect, _HIGHEST if len(panels) == 1 else np.inf)
-    height = rows * (tall + 0.32) + bar_height + 0.1
+    height = rows * (tall + 0.32 + 0.1 * remarks) + bar_height + 0.1
     figure = Picture(figsize=(WIDTH, height), facecolor=CARD, layout="constrained")
     figure.trim = len(panels) > 1
+    if remarks and rows > 1:
+        figure.get_layout_engine().set(hspace=0.04)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
         ax.set_aspect("equal")
+        ax.set_anchor("N")  # titles of a row at one height, whatever its panels' shapes
     axes = axes[: len(panels)]
     for ax, title in zip(axes, panels, strict=True):
         ax.set_title(title, color=ON_CARD, fontsize=10.5)

@@ -8,16 +8,17 @@ Every function takes `alt`, the text alternative for readers who do not see the 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nevf_lite.grid import identity
 from nevf_lite.integrate import jacobian_determinant
-from nevf_lite.viz.cards import cards, colour_bar, outline_of, plane_of
+from nevf_lite.viz.cards import bright_box, cards, colour_bar, limits_of, outline_of, plane_of
 from nevf_lite.viz.naming import Mark, name_marks
+from nevf_lite.viz.remarks import Remark, arrows_on, remark_on
 from nevf_lite.viz.style import (
     CARD,
     CURVE_COLOURS,
@@ -34,10 +35,12 @@ from nevf_lite.viz.style import (
     ink_style,
     styled,
 )
+from nevf_lite.viz.ticks import plain_ticks
 
 _COLOUR_MAPS = {"grey": GREY, "sequential": SEQUENTIAL, "diverging": DIVERGING, "signed": SIGNED}
 _OUTLINES = {"grey": FIXED, "sequential": CARD, "diverging": CARD, "signed": ON_CARD}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_NONE: Mapping = MappingProxyType({})
 _LONGEST = 24  # letters of a name that has room beside its curve
 
 
@@ -51,6 +54,11 @@ def images(
     unit: str | None = None,
     folds: bool = False,
     outline=None,
+    edges: Mapping[str, Sequence] = _NONE,
+    moves: Mapping[str, object] = _NONE,
+    magnified: float = 1.0,
+    remarks: Mapping[str, str | Sequence[str | Remark]] = _NONE,
+    crop: bool = False,
     columns: int = 3,
 ) -> Picture:
     """Two-dimensional images side by side under their titles.
@@ -61,21 +69,34 @@ def images(
     middle of the limits, or "signed" for what is nothing there, and dark. unit: label of a colour
     bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian determinants.
     outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest value, is
-    drawn over every panel, in blue, or in black or white where blue is a value. columns: the most
-    panels in a row.
+    drawn over every panel, in blue, or in black or white where blue is a value; or title to image.
+    edges: title to images whose edges are drawn over that panel, thin and in orange. moves: title
+    to a displacement (1, 2, H, W) in voxels, drawn over that panel as arrows, `magnified` times as
+    long as it is; NaN has none. remarks: title to words under that panel, or to words with arrows.
+    crop: leave out the rim that is dark in all panels. columns: the most panels in a row.
     """
     flat = {title: plane_of(values) for title, values in panels.items()}
     if limits is None:
         limits = min(v.min() for v in flat.values()), max(v.max() for v in flat.values())
     scale = Normalize(*limits)
-    figure, axes = cards(flat, columns, bar_height=0.5 if unit else 0.0)
-    for ax, values in zip(axes, flat.values(), strict=True):
+    box = bright_box(flat.values(), scale) if crop else (slice(None),) * 2
+    seen = {title: values[box] for title, values in flat.items()}
+    figure, axes = cards(seen, columns, bar_height=0.5 if unit else 0.0, remarks=bool(remarks))
+    for ax, (title, values) in zip(axes, flat.items(), strict=True):
         ax.imshow(values.T, origin="lower", cmap=_COLOUR_MAPS[colours], norm=scale)
         if folds:
             crushed = np.ma.masked_where(values > 0, np.ones_like(values))
             ax.imshow(crushed.T, origin="lower", cmap=ListedColormap([FOLD]))
-        if outline is not None:
-            outline_of(ax, outline, _OUTLINES[colours])
+        for edge in edges.get(title, ()):
+            outline_of(ax, edge, MOVED, width=0.6)
+        edge = outline.get(title) if isinstance(outline, Mapping) else outline
+        if edge is not None:
+            outline_of(ax, edge, _OUTLINES[colours])
+        if title in moves:
+            arrows_on(ax, moves[title], magnified)
+        remark_on(ax, remarks.get(title, ""))
+        if crop:
+            ax.set(xlim=limits_of(box[0]), ylim=limits_of(box[1]))
     if unit:
         colour_bar(figure, axes, scale, _COLOUR_MAPS[colours], unit)
     figure.alt = alt
@@ -210,7 +231,7 @@ def curves(
             xscale="log" if "x" in log else "linear",
             yscale="log" if "y" in log else "linear",
         )
-        _ticks(axes, sorted({float(v) for xs, _ in lines.values() for v in xs}), log)
+        plain_ticks(axes, sorted({float(v) for xs, _ in lines.values() for v in xs}), log)
         axes.grid(True)
         if equal:
             axes.set_aspect("equal")
@@ -223,28 +244,3 @@ def curves(
             axes.legend(**location)
     figure.alt = alt
     return figure
-
-
-def _ticks(axes, xs: Sequence[float], log: str) -> None:
-    """Plain numbers: integers where every x is one; each x where a log axis has at most nine."""
-    plain = FuncFormatter(_plain)
-    if "x" in log:
-        few = len(xs) <= 9
-        axes.xaxis.set_major_locator(FixedLocator(xs) if few else LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(plain)
-        axes.xaxis.set_minor_locator(NullLocator())
-    elif all(v.is_integer() for v in xs):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    if "y" in log:
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(plain)
-
-
-def _plain(value: float, _position: int | None = None) -> str:
-    """A number as one would write it: 0.001 and 2000, but a power of ten beyond."""
-    exponent = int(np.floor(np.log10(abs(value)))) if value else 0
-    if -4 < exponent < 5:
-        return f"{value:g}"
-    return f"${value / 10.0**exponent:g}\\cdot 10^{{{exponent}}}$".replace("1\\cdot ", "")

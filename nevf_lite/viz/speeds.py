@@ -1,4 +1,4 @@
-"""Charts of a benchmark: kernels against the limits of the machine, and their speedups."""
+"""Charts of a benchmark: kernels against the machine, their speedups, what a whole is made of."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def roofline(
                 x[8],
                 x[8] * bandwidth / 1e9,
                 name,
-                fontsize=8.5,
+                fontsize=9.5,
                 va="bottom",
                 rotation=math.degrees(math.atan(bandwidth / 1e9)),
                 rotation_mode="anchor",
@@ -110,7 +110,7 @@ def speedups(
     backends = list(dict.fromkeys(name for results in ratios.values() for name in results))
     descriptions, bar_height = [], 0.8 / len(backends)
     with matplotlib.rc_context(ink_style(theme)):
-        figure = chart(0.19 * len(backends) * len(ratios) + 0.9)
+        figure = chart(0.23 * len(backends) * len(ratios) + 0.95)
         axes = figure.subplots()
         for number, backend in enumerate(backends):
             rows = np.arange(len(ratios)) + (number - (len(backends) - 1) / 2) * bar_height
@@ -123,10 +123,10 @@ def speedups(
             for operation, row, value in zip(ratios, rows, values, strict=True):
                 if np.isfinite(value):
                     text = f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
-                    axes.text(max(value, 1), row, f" {text}", va="center", fontsize=8)
+                    axes.text(max(value, 1), row, f" {text}", va="center", fontsize=9)
                     descriptions.append(f"{operation} by {backend} {text}")
         axes.axvline(1, color=INK[theme], lw=1)
-        axes.set_yticks(range(len(ratios)), list(ratios), fontsize=8.5)
+        axes.set_yticks(range(len(ratios)), list(ratios), fontsize=9.5)
         axes.set(ylim=(len(ratios) - 0.4, -0.6), xlabel=f"times faster than {reference}")
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.08)
@@ -135,4 +135,39 @@ def speedups(
         if len(backends) > 1:
             axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(backends), borderpad=0)
     figure.alt = f"Times faster than {reference}: {'; '.join(descriptions)}."
+    return figure
+
+
+@styled
+def stacks(wholes: Mapping[str, Mapping[str, float]], *, unit: str, theme: str = "any") -> Picture:
+    """What a whole is made of: a bar for each, its parts one after the other, its sum at the end.
+
+    wholes: name of a bar to name of a part to its size. A part has one colour in every bar.
+    unit: label of the axis, with its unit.
+    theme: "light", "dark" or "any": the page that shows the chart.
+    Raises ValueError without bars.
+    """
+    if not wholes:
+        raise ValueError("wholes: wanted at least one, got none")
+    parts = list(dict.fromkeys(name for sizes in wholes.values() for name in sizes))
+    rows = np.arange(len(wholes))
+    left = np.zeros(len(wholes))
+    with matplotlib.rc_context(ink_style(theme)):
+        figure = chart(0.42 * len(wholes) + 1.1)
+        axes = figure.subplots()
+        for colour, part in zip(CURVE_COLOURS, parts, strict=False):
+            size = np.array([sizes.get(part, 0.0) for sizes in wholes.values()])
+            axes.barh(rows, size, 0.66, left=left, color=colour, ec="white", label=part)
+            left += size
+        for row, total in zip(rows, left, strict=True):
+            axes.text(total, row, f" {total:.0f}", va="center", fontsize=9.5)
+        axes.set_yticks(rows, list(wholes))
+        axes.set(ylim=(len(wholes) - 0.4, -0.6), xlabel=unit)
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.08)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper center", ncols=len(parts), columnspacing=1.2)
+    sums = ", ".join(f"{name} {total:.0f}" for name, total in zip(wholes, left, strict=True))
+    figure.alt = f"{unit}, of {', '.join(parts)}, in this order: in all {sums}."
     return figure

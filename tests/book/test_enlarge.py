@@ -1,0 +1,42 @@
+"""A figure that fills the screen, by finger, mouse and keyboard."""
+
+from __future__ import annotations
+
+PAGE = "notebooks/21_a_template.html"
+LARGE = "dialog.nevf-large"
+BOX = f"document.querySelector('{LARGE} img').getBoundingClientRect().toJSON()"
+
+
+def test_a_wide_picture_is_turned_on_an_upright_phone(visit, site):
+    """Its letters are then twice as large as in the page."""
+    with visit(f"{site}/notebooks/18_memory.html", "phone", "dark", touch=True) as seen:
+        page = seen.page
+        page.locator("details.nevf-answer").nth(1).evaluate("e => (e.open = true)")
+        picture = page.locator("figure img").first
+        picture.tap()
+        page.wait_for_selector(f"{LARGE}[open].nevf-turned.nevf-ink")
+        box = page.evaluate(BOX)
+        assert box["height"] > 1.9 * picture.bounding_box()["width"]
+        assert box["left"] >= -1 and box["right"] <= 391
+        page.locator(LARGE).tap()
+        assert not page.locator(LARGE).evaluate("e => e.open")
+        assert seen.errors == []
+
+
+def test_the_keyboard_opens_and_closes_it(visit, site):
+    with visit(f"{site}/{PAGE}") as seen:
+        page = seen.page
+        button = page.get_by_role("button", name="Enlarge Figure 21.1")
+        button.focus()
+        page.keyboard.press("Enter")
+        box = page.evaluate(BOX)
+        assert box["width"] > 1200 and box["bottom"] <= 901
+        page.keyboard.press("Escape")
+        assert not page.locator(LARGE).evaluate("e => e.open")
+        assert button.evaluate("e => e === document.activeElement")
+
+
+def test_every_figure_of_a_picture_can_be_enlarged(visit, site):
+    with visit(f"{site}/notebooks/19_own_scan_to_mni.html") as seen:
+        pictures = seen.page.locator("figure.nevf-figure img").count()
+        assert seen.page.locator("figure .nevf-enlarge").count() == pictures > 3
