@@ -40,7 +40,7 @@ ALARM = "#d9660d"  # vermilion, for folds
 PAPER = {"light": "#ffffff", "dark": "#15191e", "any": "#ffffff"}  # background of the page
 INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#6b727b"}
 #: Colours of curves, in order; they differ in lightness too (after Okabe and Ito 2008).
-CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#8d949e", "#c99700")
+CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#737982", "#c99700")
 
 GREY = LinearSegmentedColormap.from_list("nevf_grey", [CARD, "#ffffff"])
 
