@@ -5,9 +5,8 @@
 Either scan of a pair of OASIS's train split at 1 mm is cut at the bottom, top, side or front, and
 registered with each preset. Dice is compared where both scans show the head, over structures of
 which a tenth or more is shown there, for the map of the cut pair and for that of the whole one.
-Writes `book/results/coverage.csv` and goes on with what it does not hold yet.
-"paper" is 128 wide, as in the rerun of the paper, and searches at 2 mm: at 1 mm
-a pair takes ten minutes.
+Writes `book/results/coverage.csv` and goes on with what it does not hold yet. "paper" is 128 wide,
+as in the rerun of the paper, and searches at 2 mm: at 1 mm a pair takes ten minutes.
 """
 
 from __future__ import annotations
