@@ -53,6 +53,7 @@ REASONS = {
     "no DICOM": "no image, or damaged",
     "is damaged, and none": "DICOM beside a damaged file",
     "is not an image; wanted": "values of a surface",
+    "if it counts channels": "values of a surface",
     "not a DICOM": "no image, or damaged",
     "there is no file": "half of a pair of files",
     "several volumes": "several volumes",
