@@ -1,6 +1,6 @@
 """Scans that end inside the head, beside the whole ones: a table of the book's page *Trust*.
 
-    python -m benchmarks.coverage [PRESET ...] [--seed N]
+    python -m benchmarks.coverage [PRESET ...]
 
 Either scan of a pair of OASIS's train split at 1 mm is cut at the bottom, top, side or front, and
 registered with each preset. Dice is compared where both scans show the head, over structures of
@@ -30,16 +30,8 @@ from nevf_lite.scores.metrics import mean_dice
 from nevf_lite.transforms.transform import Transform
 
 TABLE = Path(__file__).parents[1] / "book" / "results" / "coverage.csv"
-COLUMNS = (
-    "preset",
-    "scan",
-    "cut",
-    "seed",
-    "dice_cut",
-    "dice_whole",
-    "furthest_cut",
-    "furthest_whole",
-)
+KEYS = ("preset", "scan", "cut")
+COLUMNS = (*KEYS, "dice_cut", "dice_whole", "furthest_cut", "furthest_whole")
 COLUMNS += ("cpu_seconds", "machine", "commit")
 PAIR = ("oasis", "1000", "1001")
 #: Axis, and the first and last share of it that is kept.
@@ -58,26 +50,24 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("presets", nargs="*", default=[*config.PRESETS])
-    parser.add_argument("--seed", type=int, default=0, help="of both, the cut and the whole pair")
     parser.add_argument("--output", type=Path, default=TABLE)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     pair = load_pair(*PAIR)
-    keys = COLUMNS[:4]
-    done = {tuple(row[key] for key in keys) for row in rows(options.output)}
+    done = {tuple(row[key] for key in KEYS) for row in rows(options.output)}
     for preset in options.presets:
-        settings = config.preset(preset, **CHANGES.get(preset, {}), seed=options.seed)
+        settings = config.preset(preset, **CHANGES.get(preset, {}))
         whole = functools.cache(functools.partial(fit, pair.fixed, pair.moving, settings))
         for cut in CUTS:
             for scan in ("moving", "fixed"):
-                case = preset, scan, cut, str(options.seed)
+                case = preset, scan, cut
                 if case in done:
                     continue
                 started, scans = time.process_time(), with_cut(pair, scan, cut)
                 result = fit(**scans, settings=settings)
                 seconds = round(time.process_time() - started, 1)
                 row = compare(pair, scans, result, whole())
-                row |= dict(zip(keys, case, strict=True), cpu_seconds=seconds)
+                row |= dict(zip(KEYS, case, strict=True), cpu_seconds=seconds)
                 print(row, flush=True)
                 append(options.output, COLUMNS, row)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import functools
 import json
-import statistics
 from pathlib import Path
 
 COUNTED = Path(__file__).resolve().parents[1] / "results" / "trust.json"
@@ -88,21 +87,14 @@ def trust_table(part: str) -> str:
 
 
 def coverage_table(rows: list[dict[str, str]]) -> str:
-    """A line for each cut, a column for each preset: Dice of the cut pair and of the whole one.
-
-    Where a case was run with several seeds, the means.
-    """
+    """A line for each cut, a column for each preset: Dice of the cut pair and of the whole one."""
     presets = list(dict.fromkeys(row["preset"] for row in rows))
-    cases, further = {}, dict.fromkeys(presets, float("-inf"))
+    cells, further = {}, dict.fromkeys(presets, float("-inf"))
     for row in rows:
         place = f"{row['scan']} scan, {row['cut']}", row["preset"]
-        cases.setdefault(place, []).append((float(row["dice_cut"]), float(row["dice_whole"])))
+        cells[place] = f"{float(row['dice_cut']):.3f} / {float(row['dice_whole']):.3f}"
         more = float(row["furthest_cut"]) - float(row["furthest_whole"])
         further[row["preset"]] = max(further[row["preset"]], more)
-    cells = {
-        place: " / ".join(f"{statistics.mean(dice):.3f}" for dice in zip(*seeds, strict=True))
-        for place, seeds in cases.items()
-    }
     lines = [["cut", *(f"`{preset}`" for preset in presets)]]
     lines.append(["---", *["---:"] * len(presets)])
     for where in dict.fromkeys(where for where, _ in cells):
