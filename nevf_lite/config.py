@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 
 
-def _check(name: str, valid: bool, wanted: str, got: object) -> None:
-    if not valid:
-        raise ValueError(f"{name}: wanted {wanted}, got {got!r}")
+def check(settings: object, names: str, valid: Callable[[object], bool], wanted: str) -> None:
+    """Raise ValueError for the first of some settings that is not valid, in words of one form."""
+    for name in names.split():
+        value = getattr(settings, name)
+        if not valid(value):
+            raise ValueError(f"{name}: wanted {wanted}, got {value!r}")
+
+
+def whole(least: int) -> Callable[[object], bool]:
+    """What accepts whole numbers from a least one on."""
+    return lambda value: isinstance(value, Integral) and value >= least
+
+
+def real(valid: Callable[[float], bool]) -> Callable[[object], bool]:
+    """What accepts the finite numbers that are valid."""
+    return lambda value: isinstance(value, Real) and math.isfinite(value) and valid(value)
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,10 @@ class Level:
     window: int = 9
 
     def __post_init__(self) -> None:
-        _check("factor", self.factor >= 1, "at least 1", self.factor)
-        _check("iterations", self.iterations >= 0, "0 or more", self.iterations)
-        _check("step", self.step >= 1, "L >= 1 voxel", self.step)
-        _check("lr", 0 < self.lr < 1, "between 0 and 1", self.lr)
-        _check("window", self.window % 2 == 1 and self.window >= 3, "odd, >= 3", self.window)
+        check(self, "factor step", real(lambda n: n >= 1), "1 or more")
+        check(self, "iterations", whole(0), "a whole number, 0 or more")
+        check(self, "lr", real(lambda n: 0 < n < 1), "a number between 0 and 1")
+        check(self, "window", lambda n: whole(3)(n) and n % 2 == 1, "an odd number, 3 or more")
 
     def grid_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Voxels of this level's grid over the same box as the finest grid `shape`.
@@ -114,40 +127,42 @@ class Config:
         object.__setattr__(self, "levels", levels)
         object.__setattr__(self, "lattices", tuple(self.lattices))
         object.__setattr__(self, "betas", tuple(self.betas))
-        _check("levels", len(levels) > 0, "at least one level", levels)
-        valid = len(self.lattices) > 0 and all(spacing >= 1 for spacing in self.lattices)
-        _check("lattices", valid, "spacings of at least 1 voxel", self.lattices)
+        check(self, "levels", len, "at least one level")
         for name, choices in CHOICES.items():
-            _check(name, getattr(self, name) in choices, f"one of {choices}", getattr(self, name))
-        if self.spacing != "auto" and self.spacing is not None:
-            positive = isinstance(self.spacing, int | float) and 0 < self.spacing < math.inf
-            _check("spacing", positive, "millimetres, 'auto' or None", self.spacing)
-        for name in ("width", "depth", "squarings", "patience", "patches"):
-            _check(name, getattr(self, name) >= 1, "at least 1", getattr(self, name))
-        for name in ("omega", "scale"):
-            _check(name, getattr(self, name) > 0, "above 0", getattr(self, name))
-        for name in ("jacobian", "margin", "smooth", "tolerance"):
-            _check(name, getattr(self, name) >= 0, "0 or more", getattr(self, name))
-        valid = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        _check("betas", valid, "two numbers in [0, 1)", self.betas)
-        for name in ("decay", "noise_ceiling"):
-            _check(name, 0 < getattr(self, name) <= 1, "in (0, 1]", getattr(self, name))
-        _check("chunk", self.chunk is None or self.chunk >= 1, "None or >= 1", self.chunk)
-        _check("patch", self.patch is None or self.patch >= 2, "None or >= 2 voxels", self.patch)
+            check(self, name, lambda value, choices=choices: value in choices, f"one of {choices}")
+        at_least_1, positive = real(lambda n: n >= 1), real(lambda n: n > 0)
+        share = real(lambda n: 0 <= n < 1)
+        check(
+            self, "lattices", lambda s: s and all(map(at_least_1, s)), "spacings of 1 voxel or more"
+        )
+        if self.spacing not in ("auto", None):
+            check(self, "spacing", positive, "millimetres, 'auto' or None")
+        check(self, "width depth squarings patience patches", whole(1), "a whole number, 1 or more")
+        check(self, "omega scale", positive, "a number above 0")
+        check(
+            self, "jacobian margin smooth tolerance", real(lambda n: n >= 0), "a number, 0 or more"
+        )
+        check(self, "seed", whole(0), "a whole number, 0 or more")
+        check(self, "betas", lambda b: len(b) == 2 and all(map(share, b)), "two numbers in [0, 1)")
+        check(self, "decay noise_ceiling", real(lambda n: 0 < n <= 1), "a number in (0, 1]")
+        for name, least in (("chunk", 1), ("patch", 2)):
+            if getattr(self, name) is not None:
+                check(self, name, whole(least), f"None, or a whole number, {least} or more")
         self._check_continuous()
 
     def _check_continuous(self) -> None:
         """What the order "continuous" cannot have, and what needs it."""
         if self.order != "continuous":
-            _check("field", self.field != "time-siren", 'the order "continuous" for it', self.field)
-            _check("adjoint", not self.adjoint, 'the order "continuous" for it', self.adjoint)
-            _check("patch", self.patch is None, 'the order "continuous" for it', self.patch)
+            needed = 'the order "continuous" for it'
+            check(self, "field", lambda field: field != "time-siren", needed)
+            check(self, "adjoint", lambda adjoint: not adjoint, needed)
+            check(self, "patch", lambda side: side is None, needed)
             return
-        _check("integrator", "squaring" not in self.integrator, "a solver", self.integrator)
-        kind, target = self.similarity, self.smooth_target  # there is no velocity on a grid
-        _check("smooth_target", target == "displacement", '"displacement"', target)
-        local = self.patch is None or kind != "mind"  # which relates each voxel to the whole image
-        _check("similarity", local, "another one for patches", kind)
+        check(self, "integrator", lambda name: "squaring" not in name, "a solver")
+        # there is no velocity on a grid
+        check(self, "smooth_target", lambda target: target == "displacement", '"displacement"')
+        if self.patch is not None:  # mind relates each voxel to the whole image
+            check(self, "similarity", lambda kind: kind != "mind", "another one for patches")
 
     def to_dict(self) -> dict:
         """The settings as numbers, strings and lists, for JSON; the inverse of `from_dict`."""

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nevf_lite.config import Config
+from nevf_lite.config import Config, check, real
 from nevf_lite.descent import learning_rate_factor
 from nevf_lite.fields import VelocityField
 from nevf_lite.networks.checkpoints import resume_checkpoint, save_checkpoint
-from nevf_lite.networks.training import check_subjects
+from nevf_lite.networks.training import check_rounds, check_subjects
 from nevf_lite.optimise import FOREGROUND, fit, make_field
 from nevf_lite.registration.folder import versions
 
@@ -48,14 +48,8 @@ class Reptile:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, valid, valid_range in (
-            ("steps", self.steps >= 1, "1 or more"),
-            ("rate", 0 < self.rate <= 1, "in (0, 1]"),
-            ("decay", 0 < self.decay <= 1, "in (0, 1]"),
-            ("every", self.every >= 1, "1 or more"),
-        ):
-            if not valid:
-                raise ValueError(f"{name}: wanted {valid_range}, got {getattr(self, name)!r}")
+        check_rounds(self)
+        check(self, "rate", real(lambda n: 0 < n <= 1), "a number in (0, 1]")
 
 
 def learn_start(

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nevf_lite.config import check, real, whole
 from nevf_lite.data.splits import split
 from nevf_lite.descent import NonFiniteLoss, learning_rate_factor
 from nevf_lite.kernels.memory import keep_freed_memory
@@ -45,14 +46,15 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, valid, valid_range in (
-            ("steps", self.steps >= 1, "1 or more"),
-            ("lr", 0 < self.lr < 1, "between 0 and 1"),
-            ("decay", 0 < self.decay <= 1, "in (0, 1]"),
-            ("every", self.every >= 1, "1 or more"),
-        ):
-            if not valid:
-                raise ValueError(f"{name}: wanted {valid_range}, got {getattr(self, name)!r}")
+        check_rounds(self)
+        check(self, "lr", real(lambda n: 0 < n < 1), "a number between 0 and 1")
+
+
+def check_rounds(settings) -> None:
+    """The settings that every training has: steps, every, decay and seed."""
+    check(settings, "steps every", whole(1), "a whole number, 1 or more")
+    check(settings, "decay", real(lambda n: 0 < n <= 1), "a number in (0, 1]")
+    check(settings, "seed", whole(0), "a whole number, 0 or more")
 
 
 def train(

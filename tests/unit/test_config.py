@@ -69,10 +69,20 @@ def test_unknown_choices_list_the_known(name):
         ("patch", 16),
         ("field", "time-siren"),
         ("levels", ()),
+        ("width", 2.5),
+        ("squarings", "seven"),
+        ("omega", "ten"),
+        ("omega", float("inf")),
+        ("jacobian", float("nan")),
+        ("seed", -1),
+        ("seed", None),
+        ("betas", (0.9, "x")),
+        ("lattices", ("8",)),
+        ("chunk", 1.5),
     ],
 )
 def test_impossible_settings_are_named(name, value):
-    """A zero learning decay or no levels would otherwise end in a crash much later."""
+    """A zero learning decay or half a unit would otherwise end in a crash much later."""
     with pytest.raises(ValueError, match=f"^{name}: wanted"):
         Config(**{name: value})
 
@@ -94,7 +104,17 @@ def test_what_has_no_continuous_form_is_named(name, changes):
 
 @pytest.mark.parametrize(
     "name, value",
-    [("factor", 0.5), ("iterations", -1), ("step", 0.9), ("lr", 0), ("lr", 1), ("window", 8)],
+    [
+        ("factor", 0.5),
+        ("factor", "2"),
+        ("iterations", -1),
+        ("iterations", 10.5),
+        ("step", 0.9),
+        ("lr", 0),
+        ("lr", 1),
+        ("window", 8),
+        ("window", 5.0),
+    ],
 )
 def test_impossible_levels_are_named(name, value):
     """An even window or an L below one voxel."""

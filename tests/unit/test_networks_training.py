@@ -117,7 +117,14 @@ def test_nobody_of_the_test_split_is_learned_from(dataset):
 
 def test_impossible_trainings_are_refused():
     """Each argument by name; a single image; a learning rate that leaves all numbers."""
-    for wrong in ({"steps": 0}, {"lr": 0}, {"decay": 2}, {"every": 0}):
+    for wrong in (
+        {"steps": 0},
+        {"lr": 0},
+        {"decay": 2},
+        {"every": 0},
+        {"steps": 1.5},
+        {"seed": -1},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Training(**wrong)
     with pytest.raises(ValueError, match="at least two"):

@@ -59,6 +59,9 @@ def test_meta_learning_goes_on_where_it_stopped(tmp_path):
         learn_start(PRESETS["fast"], people(), reptile)
     with pytest.raises(ValueError, match="images: trt09 are not in the `train` split"):
         learn_start(SIREN, {"trt09": 0, "trt01": 0}, reptile)
+    for wrong in ({"steps": 0}, {"rate": 2}, {"decay": 0}, {"every": 0.5}, {"seed": "1"}):
+        with pytest.raises(ValueError, match=f"^{next(iter(wrong))}: wanted"):
+            Reptile(**wrong)
 
 
 def test_the_weights_of_the_package():

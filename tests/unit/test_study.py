@@ -73,11 +73,15 @@ def test_the_hash_covers_what_decides_the_result_and_nothing_else():
     [
         ({"methods": [{"method": "sin"}]}, "methods[0].method: wanted one of affine, nevf"),
         ({"methods": [{"method": "nevf", "omga": 1}]}, "methods[0].omga: no option of nevf"),
-        ({"methods": [{"method": "nevf", "omega": -1}]}, "methods[0].omega: wanted above 0"),
-        ({"methods": [{"method": "nevf", "omega": "much"}]}, "wrong type"),
+        (
+            {"methods": [{"method": "nevf", "omega": -1}]},
+            "methods[0].omega: wanted a number above 0",
+        ),
+        ({"methods": [{"method": "nevf", "omega": "much"}]}, "omega: wanted a number above 0"),
+        ({"methods": [{"method": "nevf", "betas": 1}]}, "wrong type"),
         ({"methods": [{"method": "nevf", "preset": "x"}]}, "wanted a Config or one of"),
         ({"methods": [{"method": "nevf", "init": {"method": "x"}}]}, "init: method: wanted one"),
-        ({"methods": [{"method": "nevf", "levels": [{"step": 0}]}]}, "step: wanted L >= 1"),
+        ({"methods": [{"method": "nevf", "levels": [{"step": 0}]}]}, "step: wanted 1 or more"),
         ({"methods": [{"method": "syn", "radios": 4}]}, "radios: no option of syn; it has iter"),
         ({"methods": [{"method": "affine", "trajectory": 5}]}, "affine cannot be watched"),
         ({"methods": [AFFINE, AFFINE]}, "methods: Affine occurs twice"),
