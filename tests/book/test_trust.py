@@ -58,10 +58,8 @@ def test_what_the_page_promises():
 def test_a_cut_costs_no_accuracy_and_stretches_nothing():
     """Every preset, either scan, four sides: Dice to 0.01, and no voxel 2 mm further than whole."""
     rows = nevf_trust.cut()
-    cases = {(row["preset"], row["scan"], row["cut"]) for row in rows}
-    assert len(cases) == len(rows)
-    assert {preset for preset, _, _ in cases} == set(PRESETS)
-    assert {(scan, cut) for _, scan, cut in cases} == {*itertools.product(SCANS, CUTS)}
+    cases = sorted((row["preset"], row["scan"], row["cut"]) for row in rows)
+    assert cases == sorted(itertools.product(PRESETS, SCANS, CUTS))
     for row in rows:
         assert float(row["dice_whole"]) - float(row["dice_cut"]) <= 0.01, row
         assert float(row["furthest_cut"]) <= float(row["furthest_whole"]) + 2, row
