@@ -70,6 +70,16 @@ def local_ncc(voxels: int, window: int) -> Count:
     return Count(FLOAT * (4 + 1 + 2) * voxels, flops * voxels)
 
 
+def weighted_ncc(voxels: int, window: int) -> Count:
+    """As `local_ncc`, with weights: six window sums forward, and the statistics are among them.
+
+    Reads two images and the weights and writes the gradient, which is then weighted and scaled.
+    """
+    sums = 3 * (window - 1)
+    flops = (7 + 6 * sums + 19) + (14 + 3 * sums + 5 + 2)
+    return Count(FLOAT * (3 + 1 + 3 + 2) * voxels, flops * voxels)
+
+
 def penalties(voxels: int) -> Count:
     """Jacobian determinant, its margin, folds and smoothness of a displacement.
 

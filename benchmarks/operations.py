@@ -92,6 +92,18 @@ def local_ncc(shape: Sequence[int], device="cpu") -> Task:
     return Task(lambda: similarity(warped), [warped], count)
 
 
+def weighted_ncc(shape: Sequence[int], device="cpu") -> Task:
+    """Local correlation where a third of the voxels has no weight, as beyond a scan's end."""
+    window = preset("default").levels[-1].window
+    fixed, moving = smooth_noise(1, shape, 2, 0, device), smooth_noise(1, shape, 2, 1, device)
+    warped = (0.5 + 0.1 * fixed + 0.1 * moving).requires_grad_()
+    weight = torch.ones_like(fixed)
+    weight[:, :, : shape[0] // 3] = 0
+    similarity = LocalNCC(0.5 + 0.1 * fixed, window)
+    count = counts.weighted_ncc(math.prod(shape), window)
+    return Task(lambda: similarity(warped, weight), [warped], count)
+
+
 def field_penalties(shape: Sequence[int], device="cpu") -> Task:
     """Jacobian penalty and smoothness, weighted as in the loss."""
     config = preset("default")
@@ -118,6 +130,7 @@ OPERATIONS = {
     "pull": pull,
     "squaring": squaring,
     "local_ncc": local_ncc,
+    "weighted_ncc": weighted_ncc,
     "penalties": field_penalties,
     "siren": siren,
 }

@@ -181,9 +181,14 @@ class BoxSum(torch.autograd.Function):
 
 def box_sum(x: Tensor, window: int) -> Tensor:
     """Sum of (N, C, *shape) over a centred window of an odd number of voxels along each axis."""
+    check_window(window)
+    return BoxSum.apply(x, window)
+
+
+def check_window(window: int) -> None:
+    """Raise ValueError for a window that has no middle."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window: wanted an odd number of voxels, got {window}")
-    return BoxSum.apply(x, window)
 
 
 def mirrored(displacement: Tensor) -> list[Tensor]:

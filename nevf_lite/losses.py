@@ -7,13 +7,14 @@ with the warped moving image: ``LocalNCC(fixed)(warped)`` is a scalar, lower is 
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nevf_lite.grid import box_sum, mirrored
+from nevf_lite.grid import box_sum, check_window, mirrored
 from nevf_lite.integrate import jacobian_determinant
 from nevf_lite.kernels import find_kernel
 
@@ -36,8 +37,13 @@ class LocalNCC:
     """
 
     def __init__(self, fixed: Tensor, window: int = 9, weight: Tensor | None = None) -> None:
+        check_window(window)
         self.fixed, self.window, self.weight = fixed, window, weight
-        self.statistics = self._fixed_statistics(weight)
+
+    @functools.cached_property
+    def statistics(self) -> tuple:
+        """Of the fixed image alone, so the same in every iteration."""
+        return self._fixed_statistics(self.weight)
 
     def _fixed_statistics(self, weight: Tensor | None) -> tuple:
         image = self.fixed
@@ -65,11 +71,14 @@ class LocalNCC:
         return cross * cross / (fixed_variance * variance + 1e-5)
 
     def __call__(self, warped: Tensor, weight: Tensor | None = None) -> Tensor:
-        if weight is None and self.weight is None:
-            inputs = (warped, self.fixed, *self.statistics[1:])
-            if (kernel := find_kernel("local_ncc", *inputs)) is not None:
-                return 1 - kernel(*inputs, self.window)
-        return 1 - weighted_mean(self.map(warped, weight), _product(self.weight, weight))
+        weights = _product(self.weight, weight)
+        if weights is None:
+            name, inputs = "local_ncc", (warped, self.fixed, *self.statistics[1:])
+        else:
+            name, inputs = "weighted_ncc", (warped, self.fixed, weights)
+        if (kernel := find_kernel(name, *inputs)) is not None:
+            return 1 - kernel(*inputs, self.window)
+        return 1 - weighted_mean(self.map(warped, weight), weights)
 
 
 class GlobalNCC:

@@ -62,8 +62,9 @@ def _installed(package: str) -> bool:
 def find_kernel(operation: str, *tensors: Tensor) -> Callable | None:
     """The fast version of an operation for these tensors, or None where plain torch must do it.
 
-    operation: "pull", "squaring", "midpoint_squaring", "local_ncc", "penalties",
-    "corner_penalties", "sine_layer", "siren" or "feature_net"; not every backend has all of them.
+    operation: "pull", "squaring", "midpoint_squaring", "local_ncc", "weighted_ncc",
+    "penalties", "corner_penalties", "sine_layer", "siren" or "feature_net"; not every backend has
+    all of them.
     tensors: its tensor arguments, in order.
     """
     if _current == "torch" or any(t.dtype != torch.float32 for t in tensors):
@@ -100,6 +101,11 @@ def _local_ncc_supported(warped: Tensor, *fixed: Tensor) -> bool:
     return warped.ndim in (4, 5) and all(t.shape == warped.shape for t in fixed)
 
 
+def _weighted_ncc_supported(warped: Tensor, fixed: Tensor, weight: Tensor) -> bool:
+    one_each = (len(warped), 1, *warped.shape[2:])
+    return _local_ncc_supported(warped, fixed) and weight.shape == one_each
+
+
 def _penalties_supported(displacement: Tensor) -> bool:
     return _is_field(displacement) and min(displacement.shape[2:]) > 1
 
@@ -124,6 +130,7 @@ _SUPPORTED = {
     "squaring": _is_field,
     "midpoint_squaring": _is_field,
     "local_ncc": _local_ncc_supported,
+    "weighted_ncc": _weighted_ncc_supported,
     "penalties": _penalties_supported,
     "corner_penalties": _penalties_supported,
     "sine_layer": _sine_layer_supported,

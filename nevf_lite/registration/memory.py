@@ -22,9 +22,9 @@ from nevf_lite.kernels.memory import KEEP_LIMIT, SIREN_BLOCK
 VOXEL_ARRAYS = 132
 #: The same where the CPU kernels compute the local NCC, the penalties and the squarings.
 FAST_VOXEL_ARRAYS = 18
-#: More of them where images have weights, masks or scans that end inside the head: then plain torch
-#: computes the local NCC.
-WEIGHT_ARRAYS = 32
+#: More of them where images have weights, masks or scans that end inside the head; and where no
+#: kernel knows weights, so that plain torch computes the local NCC.
+WEIGHT_ARRAYS, PLAIN_WEIGHT_ARRAYS = 8, 32
 #: Evaluations of the velocity in one step of a solver. "dopri5" takes about three steps.
 EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
 
@@ -91,7 +91,10 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
         chunk = SIREN_BLOCK if recomputes else None
     velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
     if find_kernel("squaring", velocity) is not None and config.similarity == "lncc":
-        arrays = FAST_VOXEL_ARRAYS + weighted * WEIGHT_ARRAYS
+        kernel = find_kernel("weighted_ncc", *[velocity[:, :1]] * 3)
+        arrays = FAST_VOXEL_ARRAYS
+        if weighted:
+            arrays += PLAIN_WEIGHT_ARRAYS if kernel is None else WEIGHT_ARRAYS
     points_alive = evaluations * points if chunk is None else min(points, chunk)
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step

@@ -77,17 +77,61 @@ def test_local_ncc_of_broken_images_is_broken():
         assert LocalNCC(fixed)(warped).isnan()
 
 
-def test_masked_correlation_stays_with_torch():
-    """The kernel knows no weights, so a mask must never be lost on the way to it."""
+def weights(shape, batch=2):
+    """Of the fixed and of the moving image (N, 1, *shape): a soft edge, and a part of nothing."""
+    fixed, moving = (
+        torch.cat([blobs(shape, seed=s) for s in range(start, start + batch)]) for start in (20, 30)
+    )
+    fixed[..., :4] = 0
+    moving[..., -5:] = 0
+    return fixed.contiguous(), moving.contiguous()
+
+
+def correlate_weighted(name: str, loss: LocalNCC, warped, weight):
+    warped = warped.clone().requires_grad_()
+    with backend(name):
+        value = loss(warped, weight)
+    (3 * value).backward()
+    return value.detach(), warped.grad
+
+
+@both
+@pytest.mark.parametrize("window", [1, 5, 17])
+@pytest.mark.parametrize("given", ["fixed", "moving", "both"])
+def test_weighted_local_ncc_is_torch(shape, window, given):
+    """Weights of either image or of both: value to 2e-6, gradient to 1e-4 of its largest."""
+    fixed, warped = images(shape)
+    of_fixed, of_moving = weights(shape)
+    loss = LocalNCC(fixed, window, None if given == "moving" else of_fixed)
+    weight = None if given == "fixed" else of_moving
+    value, gradient = correlate_weighted("numba", loss, warped, weight)
+    plain_value, plain = correlate_weighted("torch", loss, warped, weight)
+    torch.testing.assert_close(value, plain_value, rtol=0, atol=2e-6)
+    torch.testing.assert_close(gradient, plain, rtol=1e-3, atol=1e-4 * largest(plain))
+
+
+def test_what_has_no_weight_has_no_say():
+    """Whatever stands where the weight is zero, value and gradient are the same."""
     fixed, warped = images(SHAPES[3], 1, 1)
-    weight = torch.ones_like(fixed)
-    weight[..., :4] = 0
-    losses = LocalNCC(fixed, weight=weight), LocalNCC(fixed)
-    with backend("torch"):
-        plain = [loss(warped, weight) for loss in losses]
-    with backend("numba"):
-        assert [loss(warped, weight) for loss in losses] == plain
-        assert losses[0](warped) == plain[0]
+    weight, _ = weights(SHAPES[3], 1)
+    loss = LocalNCC(fixed, 5, weight)
+    value, gradient = correlate_weighted("numba", loss, warped, None)
+    other = torch.where(weight > 0, warped, 7.0)
+    same, again = correlate_weighted("numba", loss, other, None)
+    assert value == same and torch.equal(gradient, again)
+    assert (gradient[weight == 0] == 0).all() and gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("shape", THIN, ids=str)
+def test_weighted_local_ncc_of_thin_images(shape):
+    """A slice, a line, and nothing that counts."""
+    fixed, warped = torch.rand(2, 1, 1, *shape, generator=torch.Generator().manual_seed(0))
+    for weight in (torch.linspace(0, 1, fixed.numel()).view_as(fixed), torch.zeros_like(fixed)):
+        loss = LocalNCC(fixed, 5, weight)
+        value, gradient = correlate_weighted("numba", loss, warped, None)
+        plain_value, plain = correlate_weighted("torch", loss, warped, None)
+        torch.testing.assert_close(value, plain_value, rtol=0, atol=2e-6)
+        torch.testing.assert_close(gradient, plain, rtol=1e-3, atol=1e-4 * largest(plain))
 
 
 def penalise(name: str, field, margin: float, corners: bool = False):

@@ -201,9 +201,10 @@ def test_memory_prediction_follows_what_costs():
     assert predict_memory(wider, shape) > needed > predict_memory(coarser, shape)
     assert predict_memory(replace(config, chunk=10_000), shape) < needed
     assert predict_memory(config, tuple(n // 2 for n in shape)) < needed / 7
-    with backend("auto"):  # weights leave the local NCC to plain torch
+    with backend("auto"):  # weights have arrays of their own
         quick = PRESETS["default"]
-        assert predict_memory(quick, shape, weighted=True) > 1.3 * predict_memory(quick, shape)
+        more = predict_memory(quick, shape, weighted=True) / predict_memory(quick, shape)
+        assert 1.1 < more < 1.3
     with pytest.raises(MemoryError, match="a much smaller image would fit"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(memory, "available_memory", lambda device: 1)

@@ -8,6 +8,7 @@ from nevf_lite.kernels.cpu.penalties import corner_penalties, penalties
 from nevf_lite.kernels.cpu.pull import pull
 from nevf_lite.kernels.cpu.sine import siren
 from nevf_lite.kernels.cpu.squaring import midpoint_squaring, squaring
+from nevf_lite.kernels.cpu.weighted_ncc import weighted_ncc
 
 __all__ = [
     "feature_net",
@@ -19,6 +20,7 @@ __all__ = [
     "ready",
     "siren",
     "squaring",
+    "weighted_ncc",
 ]
 
 

@@ -12,48 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nevf_lite.kernels.cpu.lanes import load16, store
 from nevf_lite.kernels.cpu.slabs import FASTMATH, even_slabs, in_slabs
-from nevf_lite.kernels.cpu.waves import COUNT
+from nevf_lite.kernels.cpu.windows import box, plane_size, sum_shifted, sums_size
 
 ZERO, ONE, TWO, FOUR = (np.float32(n) for n in (0, 1, 2, 4))
 EPSILON = np.float32(1e-5)  # as in losses.LocalNCC.map
-
-
-@numba.njit(nogil=True, cache=True)
-def _sum_shifted(values, shift, window, size, out):
-    """out[p] = values[p] + values[p + shift] + ..., `window` terms, for p up to size, in sixteens.
-
-    Nothing is subtracted, so a background of zeros sums to exactly zero.
-    """
-    for p in range(0, size, COUNT):
-        total = load16(values, p)
-        for o in range(1, window):
-            total = total + load16(values, p + o * shift)
-        store(out, p, total)
-
-
-@numba.njit(nogil=True, cache=True)
-def _box(plane, rows, stride, window, row_sums, out):
-    """Window sums of one flat plane, padded on every side by half a window of zeros.
-
-    plane, row_sums: see `_plane_size`. out: rows lines of `stride`, of which the last window - 1
-    values are undefined.
-    """
-    _sum_shifted(plane, 1, window, (rows + window - 1) * stride, row_sums)
-    _sum_shifted(row_sums, stride, window, rows * stride, out)
-
-
-@numba.njit(inline="always")
-def _plane_size(rows, stride, window):
-    """Floats of a padded plane: lines of stride = columns + window - 1, and room for lanes."""
-    return (rows + window - 1) * stride + window + COUNT
-
-
-@numba.njit(inline="always")
-def _sums_size(rows, stride):
-    """Floats of the window sums of a plane, whole sixteens."""
-    return (rows * stride + COUNT - 1) // COUNT * COUNT
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
@@ -124,9 +87,9 @@ def _forward(
     slices, rows, columns = warped.shape
     half, reach = window // 2, depth // 2
     stride = columns + window - 1
-    planes = np.zeros((3, _plane_size(rows, stride, window)), np.float32)
+    planes = np.zeros((3, plane_size(rows, stride, window)), np.float32)
     row_sums = np.zeros_like(planes[0])
-    size = _sums_size(rows, stride)
+    size = sums_size(rows, stride)
     ring = np.zeros((3, depth * size), np.float32)  # the planes of a window, one after the other
     sums = np.zeros((3, size), np.float32)
     scale = ONE / np.float32(depth * window * window)
@@ -136,11 +99,11 @@ def _forward(
         if 0 <= i < slices:
             _products(warped[i], fixed[i], half, stride, planes)
             for q in range(3):
-                _box(planes[q], rows, stride, window, row_sums, ring[q, slot : slot + size])
+                box(planes[q], rows, stride, window, row_sums, ring[q, slot : slot + size])
         centre = i - reach
         if centre >= first:
             for q in range(3):
-                _sum_shifted(ring[q], size, depth, size, sums[q])
+                sum_shifted(ring[q], size, depth, size, sums[q])
             n = centre if differentiate else 0
             totals[centre] = _correlate(
                 sums, fixed_sum[centre], fixed_variance[centre], scale, stride, differentiate,
@@ -149,7 +112,7 @@ def _forward(
 
 
 @numba.njit(nogil=True, fastmath=FASTMATH, cache=True)
-def _gather(first, last, warped, fixed, partials, window, depth, gradient):
+def gather(first, last, warped, fixed, partials, window, depth, gradient):
     """Slices first to last of the gradient (D, H, W), from window sums of the partials.
 
     A window sum is its own adjoint.
@@ -157,9 +120,9 @@ def _gather(first, last, warped, fixed, partials, window, depth, gradient):
     slices, rows, columns = warped.shape
     half, reach = window // 2, depth // 2
     stride = columns + window - 1
-    plane = np.zeros(_plane_size(rows, stride, window), np.float32)
+    plane = np.zeros(plane_size(rows, stride, window), np.float32)
     row_sums = np.zeros_like(plane)
-    size = _sums_size(rows, stride)
+    size = sums_size(rows, stride)
     ring = np.zeros((3, depth * size), np.float32)
     sums = np.zeros((3, size), np.float32)
     for i in range(first - reach, last + reach):
@@ -170,11 +133,11 @@ def _gather(first, last, warped, fixed, partials, window, depth, gradient):
                 for j in range(rows):
                     start = (j + half) * stride + half
                     plane[start : start + columns] = partials[q, i, j]
-                _box(plane, rows, stride, window, row_sums, ring[q, slot : slot + size])
+                box(plane, rows, stride, window, row_sums, ring[q, slot : slot + size])
         centre = i - reach
         if centre >= first:
             for q in range(3):
-                _sum_shifted(ring[q], size, depth, size, sums[q])
+                sum_shifted(ring[q], size, depth, size, sums[q])
             for j in range(rows):
                 start = j * stride
                 s = sums[0, start : start + columns]
@@ -208,7 +171,7 @@ class LocalNCC(torch.autograd.Function):
             in_slabs(_forward, slabs, *images, window, depth, differentiate, partials, totals[n])
             if differentiate:
                 result = gradient.view(volumes[0].shape)[n].numpy()
-                in_slabs(_gather, slabs, *images[:2], partials, window, depth, result)
+                in_slabs(gather, slabs, *images[:2], partials, window, depth, result)
         if differentiate:
             ctx.save_for_backward(gradient)
         ctx.voxels = warped.numel()
