@@ -19,6 +19,7 @@ from nevf_lite.scans.files import atomic
 from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures
 from nevf_lite.viz.charts import ranked
+from nevf_lite.viz.maps import percent_of_cells
 from nevf_lite.viz.masks import counted_voxels
 from nevf_lite.viz.report.summary import Metric, as_json, headline, leading, metrics, verdict
 from nevf_lite.viz.slices import view_point
@@ -113,7 +114,7 @@ def render(report: ReportData) -> str:
     entries = _metrics(report)
     first, others = leading(entries)
     return environment.get_template("page.html.jinja").render(
-        title=report.title,
+        title=report.title.replace(" <- ", " ← "),
         headline=headline(entries),
         verdict=verdict(entries),
         metrics=first,
@@ -194,7 +195,8 @@ def _derived(report: ReportData) -> dict[str, float]:
             summary[key] = float(np.mean(values))
     if report.jacobian is not None:
         determinant = np.asanyarray(report.jacobian.dataobj)
-        summary["folds_percent"] = 100 * float(np.mean(determinant <= 0))
+        folds = int(np.count_nonzero(determinant <= 0))
+        summary["folds_percent"] = percent_of_cells(folds, determinant.shape)
     seconds = report.history[-1].get("seconds") if report.history else None
     if seconds is not None:
         summary["seconds"] = float(seconds)
