@@ -431,6 +431,13 @@ def test_a_viewer_prints_as_its_still(visit, pages):
             assert not frame.locator(":is(canvas, button, figcaption):visible").count()
 
 
+def test_a_phone_on_its_side_shows_more_than_controls(visit, pages):
+    """Protects the pictures: 390 pixels of height leave them a finger's width; the page scrolls."""
+    with visit(pages["alone3"]) as seen:
+        seen.page.set_viewport_size({"width": 844, "height": 390})
+        seen.page.wait_for_function("document.querySelector('#scene').offsetHeight > 200")
+
+
 def test_play_and_pause(visit, pages):
     """Play moves the time, in steps where less motion is wished for; pause holds it."""
     for motion in ("no-preference", "reduce"):
