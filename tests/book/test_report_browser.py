@@ -13,10 +13,10 @@ from nevf_lite.viz.report.report import ReportData, write_report
 SCAN = "/home/somebody/projects/ageing/derivatives/sub-0{}/anat/sub-0{}_desc-preproc_T1w.nii.gz"
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory) -> str:
+@pytest.fixture(scope="module", params=[(40, 48, 40), (40, 48)], ids=["3d", "2d"])
+def address(request, tmp_path_factory) -> str:
     """A report with all that is printed, and a long command and notes."""
-    shape = 40, 48, 40
+    shape = request.param
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     ball = nib.Nifti1Image((sum(x**2 for x in axes) < 0.7).astype(np.float32), np.eye(4))
     scans = [SCAN.format(n, n) for n in (1, 2)]
@@ -30,7 +30,7 @@ def address(tmp_path_factory) -> str:
         dice_after=dict.fromkeys(range(62), 0.6),
         command=f"nevf register {' '.join(2 * scans)} -o result --affine --labels 1-62",
         warnings=["Part of the fixed brain has no partner in the moving image."] * 3,
-        files=scans,
+        files=dict(zip(("fixed", "moving"), scans, strict=True)),
         date="1 May 2026",
     )
     path = tmp_path_factory.mktemp("report") / "report.html"

@@ -142,11 +142,20 @@ def test_four_numbers_first_and_the_rest_folded():
         "inverse_consistency_mm": 0.01, "seconds": 70.2, "memory_mib": 300,
     }  # fmt: skip
     text = render(
-        plain(summary=summary, files=["/a/f.nii", "/b/m.nii"], date="1 May 2026", warnings=["Hm."])
+        plain(
+            summary=summary,
+            files={"fixed": "/a/f.nii", "moving": "/b/m.nii"},
+            date="1 May 2026",
+            warnings=["Hm."],
+        )
     )
     first, folded = text.split("<summary>More numbers</summary>")
     assert first.count("<dt>") == 4 and folded.count("<dt>") == 2
-    assert first.index("f.nii · m.nii · 1 May 2026") < first.index("<dt>") < first.index("Hm.")
+    assert (
+        first.index("fixed: f.nii · moving: m.nii · 1 May 2026")
+        < first.index("<dt>")
+        < first.index("Hm.")
+    )
     assert "The overlap of the labels improved and the map folds in 0.500\u00a0% of its" in first
 
 

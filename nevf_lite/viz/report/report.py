@@ -46,9 +46,9 @@ class ReportData:
         computed from the fields above.
     command: the command that repeats the registration. config, versions: its settings and the
         versions of its packages. warnings: caveats, shown under the numbers. files: the files that
-        were registered, fixed and moving. date: of the registration. viewer: of the deformation, or
-        None. fixed_mask, warped_mask: 1 where the fixed and the moving image counted, the second
-        warped.
+        were registered, by their role, "fixed" or "moving". date: of the registration. viewer: of
+        the deformation, or None. fixed_mask, warped_mask: 1 where the fixed and the moving image
+        counted, the second warped.
     """
 
     title: str
@@ -71,7 +71,7 @@ class ReportData:
     warnings: Sequence[str] = ()
     fixed_mask: SpatialImage | None = None
     warped_mask: SpatialImage | None = None
-    files: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
     viewer: DeformationViewer | None = None
 
@@ -120,7 +120,10 @@ def render(report: ReportData) -> str:
         metrics=first,
         more_metrics=others,
         warnings=list(report.warnings),
-        about=[*(os.path.basename(name) for name in report.files), *filter(None, [report.date])],
+        about=[
+            *(f"{role}: {os.path.basename(name)}" for role, name in report.files.items()),
+            *filter(None, [report.date]),
+        ],
         viewer=None if report.viewer is None else report.viewer._repr_html_(),
         plane_count=Grid.of(report.fixed).ndim,
         dice=_dice_tables(report),
