@@ -25,6 +25,7 @@ from nevf_lite.study.verdicts import (
     ledger,
 )
 
+HOLD = "\u00a0"  # between a number and what it counts, also at the end of a line
 BOOK = Path(__file__).resolve().parents[1]
 #: Left empty in the Markdown of a notebook, where no directive is wanted; the built page fills it.
 VERDICTS_SPAN = '<span class="nevf-verdicts"></span>'
@@ -38,10 +39,10 @@ _TOLD = {
 }
 _UNITS = {
     "difference": ("{:+.3f}", ""),
-    "percent": ("{:+.1f}", " %"),
-    "ratio": ("{:.2f}", " times"),
+    "percent": ("{:+.1f}", f"{HOLD}%"),
+    "ratio": ("{:.2f}", f"{HOLD}times"),
     "level": ("{:.3f}", ""),
-    "limit": ("{:.4f}", " %"),
+    "limit": ("{:.4f}", f"{HOLD}%"),
 }
 
 
@@ -92,7 +93,7 @@ def _papers(entry: Entry) -> str:
     """The paper's number on each data set, where it prints one; one line for equal comparisons."""
     claim, (form, unit) = entry.claim, _UNITS[entry.claim.kind]
     if claim.kind == "limit":
-        return f"{'below' if claim.wanted == 'less' else 'above'} {claim.limit:g} %"
+        return f"{'below' if claim.wanted == 'less' else 'above'} {claim.limit:g}{HOLD}%"
     told = {}
     for finding in entry.findings:
         if not np.isnan(finding.printed):
@@ -121,14 +122,14 @@ def _finding(entry: Entry, finding: Finding) -> str:
     form, unit = _UNITS[entry.claim.kind]
     told = f"{where} {form.format(finding.value)}"
     if not np.isnan(finding.low):
-        told += f" [{form.format(finding.low)}, {form.format(finding.high)}]"
+        told += f" [{form.format(finding.low)},{HOLD}{form.format(finding.high)}]"
     told = told.replace("-", "−") + unit
-    pairs = f"{finding.pairs} pair{'s' * (finding.pairs > 1)}"
+    pairs = f"{finding.pairs}{HOLD}pair{'s' * (finding.pairs > 1)}"
     told += (
         f", {pairs}" if finding.pairs >= MIN_PAIRS else f', <span class="nevf-few">{pairs}</span>'
     )
     if not np.isnan(finding.p_holm):
-        told += f", p {finding.p_holm:.2g}"
+        told += f", p{HOLD}{finding.p_holm:.2g}"
     if entry.claim.measure == "cpu_seconds" and len(finding.machines) > 1:
         told += f", on {' and '.join(sorted(finding.machines))}"
     return told

@@ -12,6 +12,8 @@ import functools
 import json
 from pathlib import Path
 
+from nevf_lite.viz.report.summary import number
+
 COUNTED = Path(__file__).resolve().parents[1] / "results" / "trust.json"
 CUT = COUNTED.with_name("coverage.csv")
 #: The columns of each table: their keys and their titles.
@@ -92,7 +94,7 @@ def coverage_table(rows: list[dict[str, str]]) -> str:
     cells, further = {}, dict.fromkeys(presets, float("-inf"))
     for row in rows:
         place = f"{row['scan']} scan, {row['cut']}", row["preset"]
-        cells[place] = f"{float(row['dice_cut']):.3f} / {float(row['dice_whole']):.3f}"
+        cells[place] = f"{float(row['dice_cut']):.3f}\u00a0/ {float(row['dice_whole']):.3f}"
         more = float(row["furthest_cut"]) - float(row["furthest_whole"])
         further[row["preset"]] = max(further[row["preset"]], more)
     lines = [["cut", *(f"`{preset}`" for preset in presets)]]
@@ -117,4 +119,4 @@ def counted() -> dict:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2g}" if isinstance(value, float) else NAMES.get(value, str(value))
+    return number(value) if isinstance(value, float) else NAMES.get(value, str(value))

@@ -14,7 +14,9 @@ import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -51,7 +53,7 @@ def option(
 
 
 class _PlainHelp:
-    """Help pages in plain text, without colours or boxes; the epilog keeps its line breaks."""
+    """Help pages in plain text, without colours or boxes; commands keep their line breaks."""
 
     def format_options(self, ctx, formatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -71,7 +73,12 @@ class _PlainHelp:
     def format_epilog(self, ctx, formatter) -> None:
         if self.epilog:
             formatter.write_paragraph()
-            formatter.write(f"{self.epilog.strip()}\n")
+            lines = self.epilog.strip().splitlines()
+            for is_prose, part in groupby(lines, lambda line: line[:1].strip() != ""):
+                text = "\n".join(part)
+                if is_prose:  # at the width of what stands above it
+                    text = fill(text, formatter.width, break_on_hyphens=False)
+                formatter.write(f"{text}\n")
 
 
 class Command(_PlainHelp, TyperCommand):

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from nevf_lite.cohorts.quality import MEASURES
 from nevf_lite.cohorts.work import THUMBNAIL
 from nevf_lite.scans.files import atomic
+from nevf_lite.viz.report.summary import number
 
 #: The files that a batch writes beside the result folders.
 INDEX, TABLE = "index.html", "quality.csv"
@@ -58,7 +59,7 @@ def _entry(folder: Path, record: dict) -> dict:
     failed = record["status"] != "done"
     name, picture = record["name"], folder / record["name"] / THUMBNAIL
     measured = record.get("measures", {})
-    values = [(m.title, f"{measured[k]:.3g}") for k, m in MEASURES.items() if k in measured]
+    values = [(m.title, number(measured[k])) for k, m in MEASURES.items() if k in measured]
     if record.get("dice") is not None:
         values.insert(0, ("Dice", f"{record['dice']:.3f}"))
     return {
@@ -66,7 +67,7 @@ def _entry(folder: Path, record: dict) -> dict:
         "failed": failed,
         "doubtful": record["score"] >= DOUBTFUL,
         "score": "failed" if failed else f"{record['score']:.1f}",
-        "because": record["because"],
+        "because": record["because"] if failed else record["because"].replace("-", "\u2212"),
         "notes": record.get("notes", []),
         "report": None if failed else f"{quote(name)}/report.html",
         "src": None if failed or not picture.is_file() else _data_uri(picture),

@@ -173,7 +173,7 @@ def _write_files(
         warnings=document["notes"],
         fixed_mask=counted[0],
         warped_mask=counted[1],
-        files=[name for name in document["images"].values() if name],
+        files={role: name for role, name in document["images"].items() if name},
         date=f"{datetime.date.today():%d %B %Y}".removeprefix("0"),
         viewer=DeformationViewer(transform, moving, fixed, title),
         **labels,

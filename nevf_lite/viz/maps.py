@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -63,7 +65,7 @@ def jacobian_map(jacobian, fixed, at: Point | None = None) -> Picture:
     folds_text = "no folds"
     if folds:
         voxels = "voxel" if folds == 1 else "voxels"
-        folds_text = f"{folds:,} {voxels} folded ({100 * folds / values.size:.2g} %)"
+        folds_text = f"{folds:,} {voxels} folded ({percent_of_cells(folds, grid.shape):.2g} %)"
         if not any((plane.cut(values) <= 0).any() for plane in view_planes):
             folds_text += ", none of them on these planes"
     paint = partial(_paint_jacobian, values, mask, limit)
@@ -83,6 +85,11 @@ def jacobian_map(jacobian, fixed, at: Point | None = None) -> Picture:
         f"98 % of the voxels between {low:.2f} and {high:.2f}; {folds_text}."
     )
     return figure
+
+
+def percent_of_cells(folds: int, shape: Sequence[int]) -> float:
+    """Folds as every table counts them: of the cells between voxels, one fewer on each axis."""
+    return 100 * folds / math.prod(n - 1 for n in shape if n > 1)
 
 
 def _full_size(jacobian, grid: Grid):

@@ -70,6 +70,7 @@ def test_every_picture_is_a_figure_with_a_caption(name):
             names.append(figure["name"])
             assert figure["name"].startswith("fig-"), figure["name"]
             assert len(figure["caption"]) >= 40, figure["caption"]
+            assert figure["caption"].startswith("**"), figure["caption"]  # what it is, first
     assert len(set(names)) == len(names)
 
 

@@ -66,3 +66,13 @@ def test_search_finds_a_word(visit, site):
     with visit(f"{site}/search.html?q=diffeomorphism") as seen:
         seen.page.wait_for_selector("#search-results li a", timeout=20_000)
         assert seen.errors == []
+
+
+@pytest.mark.parametrize("name", ["notebooks/05_neural_fields", "book/claims"])
+def test_a_line_is_short_enough_to_find_the_next_one(visit, site, name):
+    """About eighty letters, where figures and tables may be wider."""
+    with visit(f"{site}/{name}.html") as seen:
+        widths = seen.page.evaluate(
+            "[...document.querySelectorAll('.bd-article section > p')].map(p => p.offsetWidth)"
+        )
+        assert max(widths) <= 44 * 16

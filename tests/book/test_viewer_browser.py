@@ -416,19 +416,26 @@ def test_the_hint_goes(visit, pages):
         frame.wait_for_function("getComputedStyle(document.querySelector('.hint')).opacity === '0'")
 
 
-def test_print_of_a_viewer_that_was_never_seen(visit, pages):
-    """What nobody scrolled to prints as a picture, and one that was drawn prints as it stands."""
+def test_a_viewer_prints_as_its_still(visit, pages):
+    """Paper is not the window: what was drawn for one is stretched on the other, on no ground."""
     with visit(pages["many"]) as seen:
         inside(seen.page)
         seen.page.emulate_media(media="print")
-        last = seen.page.frames[-1]
-        assert last.locator("body[data-drawn]").count() == 0
-        assert last.evaluate(
-            """() => { const poster = document.querySelector('.poster');
-            return poster.complete && poster.naturalWidth > 100 && poster.checkVisibility(); }"""
-        )
-        assert not seen.page.frames[1].locator(".poster").is_visible()
-        assert not seen.page.frames[1].locator("#play").is_visible()
+        drawn = [frame.locator("body[data-drawn]").count() for frame in seen.page.frames[1:]]
+        assert drawn[0] == 1 and drawn[-1] == 0
+        for frame in (seen.page.frames[1], seen.page.frames[-1]):
+            assert frame.evaluate(
+                """() => { const still = document.querySelector('.poster');
+                return still.complete && still.naturalWidth > 100 && still.checkVisibility(); }"""
+            )
+            assert not frame.locator(":is(canvas, button, figcaption):visible").count()
+
+
+def test_a_phone_on_its_side_shows_more_than_controls(visit, pages):
+    """Protects the pictures: 390 pixels of height leave them a finger's width; the page scrolls."""
+    with visit(pages["alone3"]) as seen:
+        seen.page.set_viewport_size({"width": 844, "height": 390})
+        seen.page.wait_for_function("document.querySelector('#scene').offsetHeight > 200")
 
 
 def test_play_and_pause(visit, pages):

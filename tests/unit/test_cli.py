@@ -66,6 +66,8 @@ def test_every_command_explains_itself(command):
     listed = good("--help")
     assert sum(line.split()[:1] == [command] for line in listed.splitlines()) == 1
     text = good(command, "--help")
+    prose = [line for line in text.splitlines() if not line.startswith(" ")]
+    assert max(map(len, prose)) <= 80  # as wide as a terminal; an example may be longer
     assert f"  nevf {command}" in text.partition("Examples:")[2]
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text

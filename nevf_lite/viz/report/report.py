@@ -19,6 +19,7 @@ from nevf_lite.scans.files import atomic
 from nevf_lite.scans.space import Grid
 from nevf_lite.viz import figures
 from nevf_lite.viz.charts import ranked
+from nevf_lite.viz.maps import percent_of_cells
 from nevf_lite.viz.masks import counted_voxels
 from nevf_lite.viz.report.summary import Metric, as_json, headline, leading, metrics, verdict
 from nevf_lite.viz.slices import view_point
@@ -45,9 +46,9 @@ class ReportData:
         computed from the fields above.
     command: the command that repeats the registration. config, versions: its settings and the
         versions of its packages. warnings: caveats, shown under the numbers. files: the files that
-        were registered, fixed and moving. date: of the registration. viewer: of the deformation, or
-        None. fixed_mask, warped_mask: 1 where the fixed and the moving image counted, the second
-        warped.
+        were registered, by their role, "fixed" or "moving". date: of the registration. viewer: of
+        the deformation, or None. fixed_mask, warped_mask: 1 where the fixed and the moving image
+        counted, the second warped.
     """
 
     title: str
@@ -70,7 +71,7 @@ class ReportData:
     warnings: Sequence[str] = ()
     fixed_mask: SpatialImage | None = None
     warped_mask: SpatialImage | None = None
-    files: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
     viewer: DeformationViewer | None = None
 
@@ -113,13 +114,16 @@ def render(report: ReportData) -> str:
     entries = _metrics(report)
     first, others = leading(entries)
     return environment.get_template("page.html.jinja").render(
-        title=report.title,
+        title=report.title.replace(" <- ", " ← "),
         headline=headline(entries),
         verdict=verdict(entries),
         metrics=first,
         more_metrics=others,
         warnings=list(report.warnings),
-        about=[*(os.path.basename(name) for name in report.files), *filter(None, [report.date])],
+        about=[
+            *(f"{role}: {os.path.basename(name)}" for role, name in report.files.items()),
+            *filter(None, [report.date]),
+        ],
         viewer=None if report.viewer is None else report.viewer._repr_html_(),
         plane_count=Grid.of(report.fixed).ndim,
         dice=_dice_tables(report),
@@ -194,7 +198,8 @@ def _derived(report: ReportData) -> dict[str, float]:
             summary[key] = float(np.mean(values))
     if report.jacobian is not None:
         determinant = np.asanyarray(report.jacobian.dataobj)
-        summary["folds_percent"] = 100 * float(np.mean(determinant <= 0))
+        folds = int(np.count_nonzero(determinant <= 0))
+        summary["folds_percent"] = percent_of_cells(folds, determinant.shape)
     seconds = report.history[-1].get("seconds") if report.history else None
     if seconds is not None:
         summary["seconds"] = float(seconds)

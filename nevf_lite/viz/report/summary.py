@@ -100,15 +100,15 @@ def _metric(name: str, unit: str, entry: dict) -> Metric:
 
 
 def headline(entries: list[Metric]) -> str:
-    """The result in one line: "Dice 0.35 → 0.60, no folds, 70 s"."""
+    """The result in one line: "Dice 0.347 → 0.600, no folds, 70 s"."""
     by_key = {metric.key: metric for metric in reversed(entries)}
     phrases = []
     for key, name in _HEADLINE_METRICS:
         metric = by_key.get(key)
         if metric and _finite(metric.value):
             unit = f" {metric.unit}" if metric.unit else ""
-            start = f"{metric.before:.2f} → " if _finite(metric.before) else ""
-            phrases.append(f"{name} {start}{metric.value:.2f}{unit}")
+            start = f"{number(metric.before)} → " if _finite(metric.before) else ""
+            phrases.append(f"{name} {start}{number(metric.value)}{unit}")
             break
     folds = by_key.get("folds")
     if folds and _finite(folds.value):
@@ -142,7 +142,7 @@ def verdict(entries: list[Metric]) -> str:
         if folds.value == 0:
             told.append("the map folds nowhere")
         elif folds.value < 0.1:
-            told.append(f"hardly any of the map folds ({folds.text} of its cells)")
+            told.append("hardly any of the map folds")
         else:
             told.append(f"the map folds in {folds.text} of its cells: look at the yellow marks")
     sentence = (" and " if len(told) < 2 or "not" not in told[0] else ", and ").join(told)

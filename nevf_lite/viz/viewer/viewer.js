@@ -26,7 +26,8 @@ function updateText() {
   $('time').value = state.t;
   $('time').setAttribute('aria-valuetext', `t = ${t}`);
   $('now').textContent = t;
-  $('most').textContent = `moved by up to ${model.maxDisplacement.toFixed(1)} mm`;
+  const yet = state.t < 1 ? ' so far' : '';
+  $('most').textContent = `moved by up to ${model.maxDisplacement.toFixed(1)} mm${yet}`;
   const { total } = model.frame ? meta.folds[model.frame - 1] : { total: 0 };
   const share = Number(((100 * total) / meta.voxels).toPrecision(1));
   $('folds').textContent = total ? `${total.toLocaleString('en')} folds (${share} %)` : 'no folds';
