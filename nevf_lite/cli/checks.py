@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nevf_lite.scans.files import RESULT_FILES
+from nevf_lite.scans.files import RESULT_FILES, suffix_of
 
 TABLES = Path(__file__).parents[1] / "data" / "tables"
 LABELS_HELP = "Labels to score, such as 1-62,70."
@@ -96,18 +96,36 @@ def check_result_folder(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"output: {folder} is a file; name a folder")
     parent = nearest_folder(folder)
-    try:
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-        free = shutil.disk_usage(parent).free
-    except OSError as error:
-        raise OSError(f"output: nothing can be written to {parent} ({error.strerror})") from error
+    free = _free_bytes(parent)
     if free < size:
         raise OSError(
             f"output: the disk of {parent} has {free / 1e6:.0f} MB free and the result may need "
             f"{size / 1e6:.0f} MB; free some space or choose another folder"
         )
     return folder
+
+
+def check_image_file(path: Path) -> None:
+    """ValueError, FileNotFoundError or OSError if no image could be written to this path."""
+    from nevf_lite.scans.io import OUTPUT_SUFFIXES
+
+    path = path.expanduser()
+    suffix_of(path, OUTPUT_SUFFIXES, "output")
+    if path.is_dir():
+        raise ValueError(f"output: {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"output: there is no folder {path.parent}; create it first")
+    _free_bytes(path.parent)
+
+
+def _free_bytes(folder: Path) -> int:
+    """Room on the disk of a folder. OSError if nothing can be written there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OSError(f"output: nothing can be written to {folder} ({error.strerror})") from error
 
 
 def nearest_folder(path: Path) -> Path:

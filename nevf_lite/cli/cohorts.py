@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -132,36 +131,22 @@ def labels(
     With joint fusion an atlas counts where it looks like the scan, and two that look alike count
     less.
     """
-    entries = _atlases(atlases)
+    from nevf_lite.cohorts.pairs import find_atlases
+
+    entries = find_atlases(atlases)
     used = {"scan": scan, "atlases": atlases}
     checks.protect_inputs(output, used | {f"atlas {i}": p for i, p in enumerate(sum(entries, ()))})
+    checks.check_image_file(output)
 
     from nevf_lite.cohorts.atlases import labels_from_atlases
     from nevf_lite.scans.io import save_image
+    from nevf_lite.scans.readers import space_code
     from nevf_lite.scans.space import Grid
 
     config = _config(preset_name, spacing)
     fused = labels_from_atlases(scan, entries, config, method=str(method), affine=affine)
-    save_image(output, fused.dataobj, Grid.of(fused))
+    save_image(output, fused.dataobj, Grid.of(fused), space_code(fused))
     note(f"{len(entries)} atlases, {method} vote; {output}")
-
-
-def _atlases(table: Path) -> list[tuple[Path, Path]]:
-    """The images and labels of a table."""
-    from nevf_lite.scans.files import existing_file
-
-    table = existing_file(table, "atlases")
-    lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",")
-    if not {"image", "labels"} <= set(rows.fieldnames or ()):
-        raise ValueError(f"atlases: {table} wants the columns image and labels")
-    entries = [
-        tuple(table.parent / Path(row[name] or "").expanduser() for name in ("image", "labels"))
-        for row in rows
-    ]
-    if not entries:
-        raise ValueError(f"atlases: {table} has no lines below its header")
-    return entries
 
 
 def template(
@@ -177,6 +162,9 @@ def template(
     quiet: Quiet = False,
 ) -> None:
     """Build the template of a group: its mean image, in its mean shape."""
+    inputs = {"start": start} | {f"scan {i}": scan for i, scan in enumerate(scans, start=1)}
+    files = ("template.nii.gz", *(f"to_{i:02d}.safetensors" for i in range(len(scans))))
+    checks.check_result_folder(output, inputs, files=files)
     config = _config(preset_name, spacing)
     write_template(scans, output, config, rounds, quiet, start=start, affine=affine)
 
@@ -211,22 +199,29 @@ def change(
         option("--preset", "NAME", PRESET_HELP, "default, with weaker penalties"),
     ] = None,
     spacing: Spacing = None,
-    as_json: Annotated[bool, option("--json", None, "Print one JSON document.")] = False,
+    as_json: Annotated[
+        bool, option("--json", None, "Print the volumes of --labels as one JSON document.")
+    ] = False,
 ) -> None:
     """Measure how volumes changed between two scans of one person.
 
     Both are brought half-way to each other, so that neither is treated otherwise. DIR holds
     log_jacobian.nii.gz, the logarithm of volume in the second over volume in the first.
     """
-    from nevf_lite.cohorts.change import CONFIG, longitudinal
+    checks.require(labels is not None, "--labels", json=as_json or None)
+
+    from nevf_lite.cohorts.change import CONFIG, IMAGES, longitudinal
     from nevf_lite.scans.io import load_labels
 
+    inputs = {"first scan": first, "second scan": second, "labels": labels}
+    checks.check_result_folder(output, inputs, files=[f"{name}.nii.gz" for name in IMAGES])
     label_image = None if labels is None else load_labels(labels, "labels")
     result = longitudinal(first, second, _config(preset_name or CONFIG, spacing))
     result.save(output)
     note(f"log of volume change, second over first; {output / 'log_jacobian.nii.gz'}")
     if label_image is not None:
-        header = ("label", "first_mm3", "second_mm3", "change_percent")
+        unit = f"mm{result.to_first.fixed.ndim}"  # slices have areas
+        header = ("label", f"first_{unit}", f"second_{unit}", "change_percent")
         rows = [
             (str(label), *values)
             for label, values in result.volumes(result.middle_labels(label_image)).items()

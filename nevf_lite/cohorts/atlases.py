@@ -18,6 +18,7 @@ from nevf_lite.config import Config
 from nevf_lite.grid import box_sum
 from nevf_lite.registration.register import register
 from nevf_lite.scans.io import load_image, load_labels, make_image
+from nevf_lite.scans.readers import space_code
 from nevf_lite.scans.space import Grid
 
 METHODS = ("joint", "majority")
@@ -62,7 +63,7 @@ def labels_from_atlases(
         fused = majority_vote(votes)
     else:
         fused = joint_fusion(np.asarray(fixed.dataobj), images, votes)
-    return make_image(fused, fixed.affine)
+    return make_image(fused, fixed.affine, space_code(fixed))
 
 
 def majority_vote(votes: Sequence[np.ndarray]) -> np.ndarray:

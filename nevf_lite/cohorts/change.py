@@ -22,6 +22,7 @@ from nevf_lite.cohorts.velocities import mean_velocity
 from nevf_lite.config import Config, preset
 from nevf_lite.integrate import determinant
 from nevf_lite.registration.register import register
+from nevf_lite.scans.files import written_together
 from nevf_lite.scans.io import load_image, load_labels, make_image, save_image
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine
@@ -39,6 +40,8 @@ CONFIG = preset(
     smooth=0.02,
     noise_ceiling=1.0,
 )
+#: The images that `Change.save` writes.
+IMAGES = ("first", "second", "log_jacobian")
 #: |J| below this counts as this: a fold has no logarithm.
 SMALLEST = 1e-3
 
@@ -127,12 +130,13 @@ class Change:
         """Write first.nii.gz and second.nii.gz (in the middle), log_jacobian.nii.gz, and
         to_first.safetensors and to_second.safetensors."""
         folder = Path(folder).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
         grid = self.to_first.fixed
-        for name in ("first", "second", "log_jacobian"):
-            save_image(folder / f"{name}.nii.gz", np.asarray(getattr(self, name).dataobj), grid)
-        self.to_first.save(folder / "to_first.safetensors")
-        self.to_second.save(folder / "to_second.safetensors")
+        with written_together(folder, ()) as staging:
+            for name in IMAGES:
+                data = np.asarray(getattr(self, name).dataobj)
+                save_image(staging / f"{name}.nii.gz", data, grid)
+            self.to_first.save(staging / "to_first.safetensors")
+            self.to_second.save(staging / "to_second.safetensors")
 
 
 def longitudinal(

@@ -60,6 +60,27 @@ def find_pairs(
     return checked(pairs)
 
 
+def find_atlases(table: str | os.PathLike) -> list[tuple[Path, Path]]:
+    """The images and labels of atlases: a table with these columns, whose paths are relative to it.
+
+    Raises FileNotFoundError, or ValueError that names the line or the columns.
+    """
+    table = existing_file(table, "atlases")
+    rows, atlases = _rows(table, "atlases"), []
+    if not {"image", "labels"} <= set(rows.fieldnames):
+        raise ValueError(f"atlases: {table} wants the columns image and labels")
+    for row in rows:
+        cells = _cells(row)
+        if not cells["image"] or not cells["labels"]:
+            raise ValueError(f"atlases: line {rows.line_num} of {table} does not fit its columns")
+        atlases.append(
+            tuple(table.parent / Path(cells[k]).expanduser() for k in ("image", "labels"))
+        )
+    if not atlases:
+        raise ValueError(f"atlases: {table} has no lines below its header")
+    return atlases
+
+
 def checked(pairs: Iterable[ScanPair]) -> list[ScanPair]:
     """The pairs, with names that differ (in case-blind file systems too) and files that exist."""
     pairs, names = list(pairs), set()
@@ -77,13 +98,8 @@ def checked(pairs: Iterable[ScanPair]) -> list[ScanPair]:
 
 def _in_table(path: Path) -> list[ScanPair]:
     known = [field.name for field in fields(ScanPair)]
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"pairs: {path} is not a text file") from error
-    rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",", restkey="more")
-    columns = [name.strip() for name in rows.fieldnames or ()]
-    rows.fieldnames = columns
+    rows = _rows(path, "pairs")
+    columns = rows.fieldnames
     if not {"fixed", "moving"} <= set(columns) <= set(known):
         raise ValueError(
             f"pairs: {path} has the columns {', '.join(columns)}; wanted fixed and moving, and "
@@ -91,13 +107,28 @@ def _in_table(path: Path) -> list[ScanPair]:
         )
     pairs = []
     for row in rows:
-        cells = {name: (value or "").strip() for name, value in row.items() if name != "more"}
+        cells = _cells(row)
         if "more" in row or not cells["fixed"] or not cells["moving"]:
             raise ValueError(f"pairs: line {rows.line_num} of {path} does not fit its columns")
         name = cells.pop("name", "") or f"{_stem(cells['moving'])}_to_{_stem(cells['fixed'])}"
         paths = {k: str(path.parent / Path(v).expanduser()) for k, v in cells.items() if v}
         pairs.append(ScanPair(name, **paths))
     return pairs
+
+
+def _rows(path: Path, name: str) -> csv.DictReader:
+    """The lines of a table with commas or tabs; cells beyond its columns are under "more"."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: {path} is not a text file") from error
+    rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",", restkey="more")
+    rows.fieldnames = [column.strip() for column in rows.fieldnames or ()]
+    return rows
+
+
+def _cells(row: dict) -> dict[str, str]:
+    return {column: (value or "").strip() for column, value in row.items() if column != "more"}
 
 
 def _in_bids(folder: Path, fixed: str | os.PathLike | None, suffix: str) -> list[ScanPair]:

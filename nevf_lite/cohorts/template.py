@@ -22,7 +22,9 @@ from scipy.ndimage import gaussian_filter
 from nevf_lite.cohorts.velocities import mean_velocity
 from nevf_lite.config import Config
 from nevf_lite.registration.register import register
+from nevf_lite.scans.files import written_together
 from nevf_lite.scans.io import load_image, make_image, save_image
+from nevf_lite.scans.readers import space_code
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine
 from nevf_lite.transforms.transform import Transform
@@ -49,11 +51,12 @@ class Template:
     def save(self, folder: str | os.PathLike) -> None:
         """Write template.nii.gz, and to_NN.safetensors from it to each scan."""
         folder = Path(folder).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        image = np.asarray(self.image.dataobj)
-        save_image(folder / "template.nii.gz", image, Grid.of(self.image))
-        for number, transform in enumerate(self.transforms):
-            transform.save(folder / f"to_{number:02d}.safetensors")
+        image, code = np.asarray(self.image.dataobj), space_code(self.image)
+        earlier = [path.name for path in folder.glob("to_[0-9]*.safetensors")]  # of more scans
+        with written_together(folder, earlier) as staging:
+            save_image(staging / "template.nii.gz", image, Grid.of(self.image), code)
+            for number, transform in enumerate(self.transforms):
+                transform.save(staging / f"to_{number:02d}.safetensors")
 
 
 def build_template(
@@ -89,7 +92,8 @@ def build_template(
     if start is None:
         grid = Grid.of(images[0])
         on_grid = [Transform.identity(grid, Grid.of(i)).warp_image(i) for i in images]
-        template = make_image(np.mean([np.asarray(i.dataobj) for i in on_grid], 0), grid.affine)
+        mean = np.mean([np.asarray(i.dataobj) for i in on_grid], 0)
+        template = make_image(mean, grid.affine, space_code(images[0]))
     else:
         template = _scaled(load_image(start, "start"))
         grid = Grid.of(template)
@@ -118,7 +122,7 @@ def build_template(
         if callback is not None:
             callback(entry)
         sharp = _sharpened(mean, sharpen)
-        template = update.inverse.warp_image(make_image(sharp, grid.affine))
+        template = update.inverse.warp_image(make_image(sharp, grid.affine), like=template)
     return Template(template, tuple(transforms), tuple(history))
 
 
@@ -150,7 +154,8 @@ def _scaled(image: nib.Nifti1Image) -> nib.Nifti1Image:
     values = np.asarray(image.dataobj, np.float32)
     values = values - np.percentile(values, 0.1)
     foreground = values[values > 0.06 * np.percentile(values, 99.5)]
-    return make_image(np.clip(0.5 * values / foreground.mean(), 0, 1), image.affine)
+    scaled = np.clip(0.5 * values / foreground.mean(), 0, 1)
+    return make_image(scaled, image.affine, space_code(image))
 
 
 def _sharpened(image: np.ndarray, share: float) -> np.ndarray:

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from nevf_lite.scans.files import RESULT_FILES, disk_errors, unfinished_folder
+from nevf_lite.scans.files import RESULT_FILES, written_together
 from nevf_lite.scans.io import make_image, save_image, write_displacement
 from nevf_lite.scans.origin import header_notes
 from nevf_lite.scans.readers import space_code
@@ -73,22 +73,9 @@ def write_result_folder(
         name: image.get_filename() for name, image in zip(("fixed", "moving"), images, strict=False)
     }
     document["notes"] = [*header_notes(*images), *document["notes"]]
-    is_new = not folder.exists()
-    try:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with unfinished_folder(folder) as staging:
-                contents = transform, images, masks, history, scores, document, title
-                _write_files(staging, *contents)
-                for name in RESULT_FILES:
-                    if (staging / name).exists():
-                        os.replace(staging / name, folder / name)
-                    else:  # of an earlier result, and no longer true
-                        (folder / name).unlink(missing_ok=True)
-    except BaseException:
-        if is_new and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    with written_together(folder, RESULT_FILES) as staging:
+        contents = transform, images, masks, history, scores, document, title
+        _write_files(staging, *contents)
     return document
 
 

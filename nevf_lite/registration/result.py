@@ -39,7 +39,7 @@ class Registration:
     @cached_property
     def warped(self) -> nib.Nifti1Image:
         """The moving image on the fixed image's grid, linearly interpolated."""
-        return self.transform.warp_image(self.moving)
+        return self.transform.warp_image(self.moving, like=self.fixed)
 
     def save(self, folder, **extra) -> dict:
         """Write the result folder and return what result.json holds.

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -108,6 +108,31 @@ def unfinished_folder(folder: Path) -> Iterator[Path]:
     clear_leftovers(folder)
     with tempfile.TemporaryDirectory(prefix=_unfinished(), dir=folder) as hidden:
         yield Path(hidden)
+
+
+@contextlib.contextmanager
+def written_together(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """A hidden folder for the files of a result, which are moved to `folder` when all are there.
+
+    names: of the files that an earlier result may have left; those that were not written again
+    belong to no result, and are removed. A folder that was made for nothing is removed too. Raises
+    as `disk_errors` does.
+    """
+    is_new = not folder.exists()
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with unfinished_folder(folder) as staging:
+                yield staging
+                written = sorted(path.name for path in staging.iterdir())
+                for name in written:
+                    os.replace(staging / name, folder / name)
+                for name in set(names).difference(written):
+                    (folder / name).unlink(missing_ok=True)
+    except BaseException:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def clear_leftovers(folder: Path) -> None:

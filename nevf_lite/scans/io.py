@@ -29,6 +29,8 @@ from nevf_lite.scans.readers import (
 from nevf_lite.scans.space import Grid
 from nevf_lite.scans.vectors import checked, for_itk, in_space, to_displacement
 
+#: The endings of the images that `save_image` writes.
+OUTPUT_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".nrrd", ".mha")
 FIELD_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -101,7 +103,7 @@ def save_image(path: str | os.PathLike, data, grid: Grid | np.ndarray, code: int
     Raises ValueError for data that does not fit, OSError for a full disk. No partial file is left.
     """
     path = Path(path)
-    suffix = suffix_of(path, (".nii", ".nii.gz", ".mgz", ".nrrd", ".mha"), "output")
+    suffix = suffix_of(path, OUTPUT_SUFFIXES, "output")
     data, affine = _storable(data), _affine_of(grid)
     if isinstance(grid, Grid) and data.shape not in (grid.shape, (*grid.shape, 1)):
         raise ValueError(f"data: wanted the grid's shape {grid.shape}, got {data.shape}")

@@ -96,6 +96,8 @@ def writer(
     header = make_image(zeros, grid.affine, code).header
     header.set_zooms((*header.get_zooms()[:3], *like.image.header.get_zooms()[3:4]))
     header.set_xyzt_units("mm", _time_unit(like.image.header))
+    if "toffset" in like.image.header:
+        header["toffset"] = like.image.header["toffset"]
     header["vox_offset"] = 352
     written = 0
     with contextlib.ExitStack() as stack:

@@ -17,6 +17,7 @@ from scipy.ndimage import map_coordinates
 
 from nevf_lite.scans.files import suffix_of
 from nevf_lite.scans.io import load_image, load_labels, make_image, write_displacement
+from nevf_lite.scans.readers import space_code
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine, Component
 from nevf_lite.transforms.gaps import pull_back_with_gaps
@@ -109,9 +110,10 @@ class Transform:
 
         moving: a path or nibabel image, of any grid in the moving space; NaN stays NaN, see
         `gaps`. interpolation: "linear", "cubic" (sharper; may overshoot) or "nearest". like: the
-        Grid or image to sample on, by default the fixed one. fill: the value where the moving image
-        does not reach, by default 0, or NaN where it holds NaN itself. Returns a nibabel image,
-        float32. Raises ValueError for an unknown interpolation.
+        Grid or image to sample on, by default the fixed one; an image's space (MNI) is named in
+        the output. fill: the value where the moving image does not reach, by default 0, or NaN
+        where it holds NaN itself. Returns a nibabel image, float32. Raises ValueError for an
+        unknown interpolation.
         """
         if interpolation not in ("linear", "cubic", "nearest"):
             raise ValueError(
@@ -125,7 +127,7 @@ class Transform:
             interpolation,
             fill,
         )
-        return make_image(volume, target.affine)
+        return make_image(volume, target.affine, space_code(like))
 
     def warp_labels(self, labels, mode: str = "nearest", like=None):
         """Resample the moving image's labels in the fixed image's space: a nibabel image, int32.
@@ -142,7 +144,7 @@ class Transform:
         for rows, positions in self._positions(grid, source):
             sample_labels = nearest_label if mode == "nearest" else onehot_label
             out[rows] = sample_labels(volume, positions)
-        return make_image(out, grid.affine)
+        return make_image(out, grid.affine, space_code(like))
 
     def pull_back(
         self, volume: np.ndarray, source: Grid, target: Grid, interpolation: str = "linear"

@@ -131,7 +131,7 @@ def test_the_space_of_the_target_is_kept(tmp_path, shift):
     series = save(tmp_path / "s.nii.gz", np.stack([VALUES, VALUES], -1))
     field, like = tmp_path / "field.nii.gz", tmp_path / "mni.nii.gz"
     write_displacement(field, np.ones((*SHAPE, 3), np.float32), AFFINE, code=4)
-    save_image(like, VALUES, AFFINE, code=4)
+    save_image(like, VALUES.round(), AFFINE, code=4)
     out = tmp_path / "out.nii.gz"
     for words, code in (
         ([shift, source, "--like", like], 4),
@@ -143,6 +143,8 @@ def test_the_space_of_the_target_is_kept(tmp_path, shift):
         good("apply", *words, "-o", out)
         header = nib.load(out).header
         assert (int(header["sform_code"]), int(header["qform_code"])) == (code, code), words
+    for warp in (Transform.load(shift).warp_image, Transform.load(shift).warp_labels):
+        assert int(warp(like, like=nib.load(like)).header["sform_code"]) == 4
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
@@ -152,12 +154,14 @@ def test_a_series_is_warped_volume_by_volume(tmp_path, shift, ending):
     image = nib.Nifti1Image(data, AFFINE)
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_zooms((4, 4, 4, 2.2))
+    image.header["toffset"] = 4.4
     nib.save(image, tmp_path / "bold.nii.gz")
     out = tmp_path / f"out{ending}"
     good("apply", shift, tmp_path / "bold.nii.gz", "-o", out, "--fill", "7")
     found = nib.load(out)
     assert found.shape == data.shape and found.header.get_xyzt_units() == ("mm", "sec")
     assert found.header.get_zooms()[3] == pytest.approx(2.2)
+    assert found.header["toffset"] == pytest.approx(4.4)
     np.testing.assert_allclose(found.affine, AFFINE)
     for index in range(3):
         expected = shifted(data[..., index], 7)

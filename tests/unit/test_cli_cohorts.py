@@ -23,7 +23,8 @@ def folder(tmp_path_factory):
     for name, image in (("a", fixed), ("b", moving), ("b_labels", labels)):
         nib.save(image, folder / f"{name}.nii.gz")
     (folder / "pairs.csv").write_text("name,fixed,moving\none,a.nii.gz,b.nii.gz\n")
-    (folder / "atlases.csv").write_text("image,labels\nb.nii.gz,b_labels.nii.gz\n")
+    (folder / "atlases.csv").write_text("image, labels\nb.nii.gz, b_labels.nii.gz\n")
+    (folder / "half.csv").write_text("image,labels\nb.nii.gz\n")
     return folder
 
 
@@ -52,7 +53,10 @@ def test_batch_labels_template_and_change(folder):
     run = nevf(*words, "--json", "--preset", "fast")
     assert run.exit_code == 0, run.stderr
     (row,) = json.loads(run.stdout)["volumes"]
-    assert abs(row["change_percent"]) < 0.1 and row["first_mm3"] > 100
+    assert abs(row["change_percent"]) < 0.1 and row["first_mm2"] > 100  # an area, of a slice
+    names = {path.name for path in (folder / "change").iterdir()}
+    scans = {f"to_{name}.safetensors" for name in ("first", "second")}
+    assert names == scans | {f"{name}.nii.gz" for name in ("first", "second", "log_jacobian")}
 
 
 def test_the_demo_makes_a_template(tmp_path, monkeypatch):
@@ -85,12 +89,23 @@ def test_the_demo_makes_a_template(tmp_path, monkeypatch):
         (("batch", "pairs.csv", "-o", "a.nii.gz"), "is a file"),
         (("labels", "a.nii.gz", "pairs.csv", "-o", "l.nii.gz"), "columns image and labels"),
         (("labels", "a.nii.gz", "atlases.csv", "-o", "b.nii.gz"), "is the atlas"),
+        (("labels", "a.nii.gz", "half.csv", "-o", "l.nii.gz"), "line 2"),
+        (("labels", "a.nii.gz", "atlases.csv", "-o", "l.txt"), "should end in"),
+        (("labels", "a.nii.gz", "atlases.csv", "-o", "none/l.nii.gz"), "no folder none"),
         (("template", "a.nii.gz", "-o", "x"), "two or more"),
+        (("template", "a.nii.gz", "b.nii.gz", "-o", "a.nii.gz"), "is a file"),
+        (("template", "a.nii.gz", "template.nii.gz", "-o", "."), "is the scan 2"),
         (("change", "a.nii.gz", "none.nii.gz", "-o", "x"), "none.nii.gz"),
+        (("change", "a.nii.gz", "b.nii.gz", "-o", "a.nii.gz"), "is a file"),
+        (("change", "first.nii.gz", "b.nii.gz", "-o", "."), "is the first scan"),
+        (("change", "a.nii.gz", "b.nii.gz", "-o", "x", "--json"), "without --labels"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(folder, words, said, monkeypatch):
+    """Before anything is registered, so that no hours are lost."""
     monkeypatch.chdir(folder)
+    for module in ("atlases", "template", "change"):
+        monkeypatch.setattr(f"nevf_lite.cohorts.{module}.register", None)
     run = nevf(*words)
     assert run.exit_code == 2 and said in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1 and not run.stdout

@@ -77,12 +77,13 @@ def test_intensities_of_another_scale_change_no_label():
 def test_labels_come_through_the_registrations(method):
     """Two atlases of a head with a known motion: their labels fit better than unregistered."""
     fixed, moving, _ = head_pair()
+    fixed.set_sform(fixed.affine, 4)
     labels = nib.Nifti1Image((moving.get_fdata() > 0.5).astype(np.int32), moving.affine)
     truth = (fixed.get_fdata() > 0.5).astype(np.int32)[..., 0]
     fused = labels_from_atlases(fixed, [(moving, labels)] * 2, CONFIG, method=method)
     before = mean_dice(truth, np.asarray(labels.dataobj)[..., 0])
     assert mean_dice(truth, np.asarray(fused.dataobj)) > before + 0.1
-    assert np.allclose(fused.affine, fixed.affine)
+    assert np.allclose(fused.affine, fixed.affine) and int(fused.header["sform_code"]) == 4
 
 
 def test_what_cannot_be_fused_is_refused():

@@ -86,6 +86,21 @@ def test_the_template_of_two_opposite_shapes_is_the_shape_between():
     assert likeness(result.image) > 0.97 > max(map(likeness, scans))
 
 
+def test_a_template_is_in_the_space_of_its_start_and_the_only_one_in_its_folder(tmp_path):
+    """Fault 15 again: MNI (4) stays MNI. Transforms of an earlier template of more scans go."""
+    scan, start = (moved(blobs(SHAPE, seed=s), torch.zeros(1, 2, *SHAPE)) for s in (3, 4))
+    start.set_sform(np.eye(4), 4)
+    names = ("to_01.safetensors", "to_02.safetensors", "to_do.txt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"earlier")
+    build_template([scan, scan], CONFIG, rounds=1, start=start).save(tmp_path)
+    header = nib.load(tmp_path / "template.nii.gz").header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (4, 4)
+    made = {"template.nii.gz", "to_00.safetensors", "to_01.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == made | {"to_do.txt"}
+    assert (tmp_path / "to_01.safetensors").read_bytes() != b"earlier"
+
+
 def test_what_makes_no_template_is_refused():
     scan = moved(blobs(SHAPE), torch.zeros(1, 2, *SHAPE))
     with pytest.raises(ValueError, match="two or more"):
