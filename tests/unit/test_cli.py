@@ -268,7 +268,7 @@ def test_info_tells_devices_data_and_memory(done):
     usual, own = forecast(), forecast("--image", done["fixed"], "--spacing", 4)
     assert own["shape"] == list(SHAPES[done["ndim"]]) and own["bytes"] < usual["bytes"]
     assert forecast("--spacing", 0.8)["bytes"] > usual["bytes"]
-    assert 1.2 * usual["bytes"] < forecast("--masks")["bytes"] < 2 * usual["bytes"]
+    assert 1.05 * usual["bytes"] < forecast("--masks")["bytes"] < 2 * usual["bytes"]
     assert "Memory" in good("info")
 
 
