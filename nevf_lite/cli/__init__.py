@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from nevf_lite import __version__
-from nevf_lite.cli import apply, cohorts, data, demo, evaluate, info, register, study, view
+from nevf_lite.cli import apply, batch, cohorts, data, demo, evaluate, info, register, study, view
 from nevf_lite.cli.terminal import Command, RootGroup, debugging, print_log
 
 __all__ = ["app", "main"]
@@ -58,7 +58,8 @@ for _panel, _module, _names in (
     ("Use a result", apply, ("apply", "invert", "compose")),
     ("Use a result", evaluate, ("evaluate",)),
     ("Use a result", view, ("view",)),
-    ("Many scans", cohorts, ("batch", "labels", "template", "change")),
+    ("Many scans", batch, ("batch",)),
+    ("Many scans", cohorts, ("labels", "template", "change")),
     ("Machine and data", info, ("info",)),
 ):
     for _name in _names:

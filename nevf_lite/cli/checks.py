@@ -142,10 +142,11 @@ def label_names(source: str | None) -> dict[int, str]:
     """Names of labels by number.
 
     source: a built-in table ("mindboggle", "oasis", "neurite"), or a file: either columns `index`
-    and `name` separated by tabs or commas, as in BIDS, or a FreeSurfer colour table. None gives no
-    names. Raises FileNotFoundError, or ValueError for a file of another format.
+    and `name` separated by tabs (as in BIDS), commas or semicolons, or a FreeSurfer colour table.
+    None gives no names. Raises FileNotFoundError, or ValueError for a file of another format.
     """
     from nevf_lite.scans.files import existing_file
+    from nevf_lite.scans.point_tables import separator_of
 
     if source is None:
         return {}
@@ -157,7 +158,7 @@ def label_names(source: str | None) -> dict[int, str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"label_names: {path} is not a text file") from error
     header = lines[0].lower()
-    separator = "\t" if "\t" in header else ","
+    separator = separator_of(header, ",")
     columns = [column.strip() for column in header.split(separator)]
     if {"index", "name"} <= set(columns):
         index, name = columns.index("index"), columns.index("name")

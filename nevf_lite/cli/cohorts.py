@@ -1,7 +1,8 @@
-"""`nevf batch`, `labels`, `template` and `change`: what is done with more than one pair."""
+"""`nevf labels`, `template` and `change`: what people register several scans for."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,18 +11,12 @@ from typing import Annotated
 import typer
 
 from nevf_lite.cli import checks
-from nevf_lite.cli.settings import PRESET_HELP, Preset
-from nevf_lite.cli.terminal import INTERRUPTED, note, option, show_json, show_table
+from nevf_lite.cli.assignments import SET_HELP, assign
+from nevf_lite.cli.settings import PRESET_HELP, Preset, use_threads
+from nevf_lite.cli.terminal import note, option, show_json, show_table
 from nevf_lite.config import Config, preset
 
 EXAMPLES = {
-    "batch": """Examples:
-  nevf batch pairs.csv -o results --workers 2
-  nevf batch bids_folder -o results --fixed template.nii.gz --affine
-  nevf batch pairs.csv -o results --scheduler tcp://host:8786
-
-pairs.csv has the columns fixed and moving, and perhaps name, fixed_mask, moving_mask, fixed_labels
-and moving_labels; its paths are relative to it.""",
     "labels": """Examples:
   nevf labels scan.nii.gz atlases.csv -o scan_labels.nii.gz
   nevf labels scan.nii.gz atlases.csv -o scan_labels.nii.gz --method majority --affine
@@ -40,83 +35,30 @@ PresetOption = Annotated[Preset, option("--preset", "NAME", PRESET_HELP, "defaul
 Spacing = Annotated[
     float | None, option("--spacing", "MM", "Working resolution.", "that of the preset", min=0.1)
 ]
+Settings = Annotated[list[str] | None, option("--set", "KEY=VALUE", SET_HELP)]
 Affine = Annotated[
     bool, option("--affine", None, "Align each pair with an affine transform first.")
 ]
 Output = Annotated[Path, option("-o --output", "DIR", "Folder of the results.")]
 Quiet = Annotated[bool, option("-q --quiet", None, "Show no progress.")]
+Threads = Annotated[
+    int | None, option("--threads", "N", "Number of CPU threads.", "one per core", min=1)
+]
 
 
-def _config(base: Preset | Config, spacing: float | None) -> Config:
-    base = str(base) if isinstance(base, Preset) else base
-    return preset(base, **({} if spacing is None else {"spacing": spacing}))
-
-
-def batch(
-    pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS", help="CSV or TSV table of pairs, or BIDS folder.")
-    ],
-    output: Output,
-    fixed: Annotated[
-        Path | None,
-        option("--fixed", "IMAGE", "Of a BIDS folder: register all to this, not to session 1."),
-    ] = None,
-    suffix: Annotated[str, option("--suffix", "NAME", "Of a BIDS folder: scans to take.")] = "T1w",
-    preset_name: PresetOption = Preset.default,
-    spacing: Spacing = None,
-    affine: Affine = False,
-    workers: Annotated[
-        int, option("--workers", "N", "Number of pairs registered at the same time.", min=1)
-    ] = 1,
-    threads: Annotated[int, option("--threads", "N", "CPU threads of each.", min=1)] = 1,
-    scheduler: Annotated[
-        str | None,
-        option("--scheduler", "ADDRESS", "Dask scheduler to run on, such as tcp://host:8786."),
-    ] = None,
-    size: Annotated[int, option("--size", "N", "Pairs that one process does in turn.", min=1)] = 1,
-    retry_failed: Annotated[
-        bool, option("--retry-failed", None, "Try failed pairs again.")
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Register many pairs, and write an index with the doubtful ones first.
-
-    Each pair gets a result folder in DIR. The same command goes on where an earlier one stopped.
-    DIR/index.html shows every pair, and DIR/quality.csv the numbers. The exit status is 1 if pairs
-    could not be registered.
-    """
-    from nevf_lite.cohorts.batch import batch as register_batch
-
-    try:
-        records = register_batch(
-            pairs,
-            output,
-            _config(preset_name, spacing),
-            fixed=fixed,
-            suffix=suffix,
-            affine=affine,
-            workers=workers,
-            threads=threads,
-            scheduler=scheduler,
-            size=size,
-            retry_failed=retry_failed,
-            progress=not quiet,
-        )
-    except KeyboardInterrupt:
-        note(f"interrupted; what was finished is in {output}, the same command continues it")
-        raise typer.Exit(INTERRUPTED) from None
-    failed = [record for record in records if record["status"] == "failed"]
-    for record in failed[:5]:
-        note(f"failed: {record['name']}: {record['reason']}")
-    note(f"{len(records) - len(failed)} of {len(records)} pairs done; {output / 'index.html'}")
-    if failed:
-        raise typer.Exit(1)
+def cohort_config(
+    base: Preset | Config, spacing: float | None, settings: Sequence[str] | None
+) -> Config:
+    """The settings of every registration. Raises ValueError for what two options would change."""
+    if spacing is not None:
+        settings = [f"spacing={spacing}", *(settings or ())]
+    return assign(preset(str(base) if isinstance(base, Preset) else base), settings or ())
 
 
 def labels(
     scan: Annotated[Path, typer.Argument(metavar="SCAN", help="The image to label.")],
     atlases: Annotated[
-        Path, typer.Argument(metavar="ATLASES", help="CSV table with columns image and labels.")
+        Path, typer.Argument(metavar="ATLASES", help="Table with columns image and labels.")
     ],
     output: Annotated[Path, option("-o --output", "IMAGE", "The labels of the scan.")],
     method: Annotated[
@@ -124,7 +66,10 @@ def labels(
     ] = Method.joint,
     preset_name: PresetOption = Preset.default,
     spacing: Spacing = None,
+    settings: Settings = None,
     affine: Affine = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
 ) -> None:
     """Label SCAN by registering labelled atlases to it and letting them vote.
 
@@ -143,13 +88,17 @@ def labels(
     from nevf_lite.scans.readers import space_code
     from nevf_lite.scans.space import Grid
 
-    config = _config(preset_name, spacing)
-    fused = labels_from_atlases(scan, entries, config, method=str(method), affine=affine)
+    config = cohort_config(preset_name, spacing, settings)
+    use_threads(threads)
+    bar = sys.stderr.isatty() and not quiet
+    options = {"method": str(method), "affine": affine, "progress": bar}
+    fused = labels_from_atlases(scan, entries, config, **options)
     save_image(output, fused.dataobj, Grid.of(fused), space_code(fused))
     note(f"{len(entries)} atlases, {method} vote; {output}")
 
 
 def template(
+    ctx: typer.Context,
     scans: Annotated[list[Path], typer.Argument(metavar="SCANS...", help="Two or more images.")],
     output: Output,
     rounds: Annotated[int, option("--rounds", "N", "Times each is registered.", min=1)] = 4,
@@ -158,19 +107,30 @@ def template(
     ] = None,
     preset_name: Annotated[Preset, option("--preset", "NAME", PRESET_HELP, "fast")] = Preset.fast,
     spacing: Spacing = None,
+    settings: Settings = None,
     affine: Affine = False,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Build the template of a group: its mean image, in its mean shape."""
     inputs = {"start": start} | {f"scan {i}": scan for i, scan in enumerate(scans, start=1)}
-    files = ("template.nii.gz", *(f"to_{i:02d}.safetensors" for i in range(len(scans))))
-    checks.check_result_folder(output, inputs, files=files)
-    config = _config(preset_name, spacing)
-    write_template(scans, output, config, rounds, quiet, start=start, affine=affine)
+    files = (f"to_{i:02d}.safetensors" for i in range(len(scans)))
+    checks.check_result_folder(output, inputs, files=("template.nii.gz", "result.json", *files))
+    config = cohort_config(preset_name, spacing, settings)
+    use_threads(threads)
+    options = {"command": ctx.find_root().meta["nevf.command"], "rounds": rounds, "quiet": quiet}
+    write_template(scans, output, config, **options, start=start, affine=affine)
 
 
 def write_template(
-    scans: Sequence, output: Path, config: Config, rounds: int = 4, quiet: bool = False, **options
+    scans: Sequence,
+    output: Path,
+    config: Config,
+    *,
+    command: str,
+    rounds: int = 4,
+    quiet: bool = False,
+    **options,
 ) -> None:
     """Build a template and write it, with a note on each round. options: of `build_template`."""
     from nevf_lite.cohorts.template import build_template
@@ -181,13 +141,13 @@ def write_template(
             f"away, spread {entry['spread']:.3f}"
         )
 
-    callback = None if quiet else show
-    result = build_template(scans, config, rounds=rounds, callback=callback, **options)
-    result.save(output)
+    options |= {"callback": None if quiet else show, "progress": sys.stderr.isatty() and not quiet}
+    build_template(scans, config, rounds=rounds, **options).save(output, command=command)
     note(f"template of {len(scans)} scans; {output / 'template.nii.gz'}")
 
 
 def change(
+    ctx: typer.Context,
     first: Annotated[Path, typer.Argument(metavar="FIRST", help="The earlier scan.")],
     second: Annotated[Path, typer.Argument(metavar="SECOND", help="The later scan.")],
     output: Output,
@@ -199,9 +159,12 @@ def change(
         option("--preset", "NAME", PRESET_HELP, "default, with weaker penalties"),
     ] = None,
     spacing: Spacing = None,
+    settings: Settings = None,
+    threads: Threads = None,
     as_json: Annotated[
         bool, option("--json", None, "Print the volumes of --labels as one JSON document.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure how volumes changed between two scans of one person.
 
@@ -214,19 +177,23 @@ def change(
     from nevf_lite.scans.io import load_labels
 
     inputs = {"first scan": first, "second scan": second, "labels": labels}
-    checks.check_result_folder(output, inputs, files=[f"{name}.nii.gz" for name in IMAGES])
+    files = [f"{name}.nii.gz" for name in IMAGES]
+    checks.check_result_folder(output, inputs, files=[*files, "result.json"])
     label_image = None if labels is None else load_labels(labels, "labels")
-    result = longitudinal(first, second, _config(preset_name or CONFIG, spacing))
-    result.save(output)
-    note(f"log of volume change, second over first; {output / 'log_jacobian.nii.gz'}")
+    config = cohort_config(preset_name or CONFIG, spacing, settings)
+    use_threads(threads)
+    bar = sys.stderr.isatty() and not quiet
+    result = longitudinal(first, second, config, options={"progress": bar})
+    rows = []
+    unit = f"mm{result.to_first.fixed.ndim}"  # slices have areas
+    header = ("label", f"first_{unit}", f"second_{unit}", "change_percent")
     if label_image is not None:
-        unit = f"mm{result.to_first.fixed.ndim}"  # slices have areas
-        header = ("label", f"first_{unit}", f"second_{unit}", "change_percent")
-        rows = [
-            (str(label), *values)
-            for label, values in result.volumes(result.middle_labels(label_image)).items()
-        ]
-        if as_json:
-            show_json({"volumes": [dict(zip(header, row, strict=True)) for row in rows]})
-        else:
-            show_table(header, rows)
+        volumes = result.volumes(result.middle_labels(label_image))
+        rows = [(str(label), *values) for label, values in volumes.items()]
+    table = {"volumes": [dict(zip(header, row, strict=True)) for row in rows]}
+    result.save(output, command=ctx.find_root().meta["nevf.command"], **table)
+    note(f"log of volume change, second over first; {output / 'log_jacobian.nii.gz'}")
+    if as_json:
+        show_json(table)
+    elif rows:
+        show_table(header, rows)

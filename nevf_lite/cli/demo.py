@@ -107,7 +107,8 @@ def build_demo_template(output: Path, preset_name: str) -> None:
     note(f"slices: {len(group.images)} of {group.name}")
     note(f"credit: {group.credit}")
     note(f"licence: {group.licence}")
-    write_template(group.images, output, preset(preset_name))
+    command = f"nevf demo --template --preset {preset_name}"
+    write_template(group.images, output, preset(preset_name), command=command)
 
 
 def find_pair(name: str | None) -> Pair:

@@ -13,7 +13,7 @@ from nevf_lite.cli import checks, options, outcome
 from nevf_lite.cli.bids import BidsNames
 from nevf_lite.cli.initial import InitMode, check_initial, load_initial, load_start
 from nevf_lite.cli.inputs import image_source, stem
-from nevf_lite.cli.settings import build_config
+from nevf_lite.cli.settings import build_config, use_threads
 from nevf_lite.cli.terminal import print_log
 from nevf_lite.scans.files import RESULT_FILES
 
@@ -117,10 +117,7 @@ def register(
 
     check_backend(backend)
     print_log(quiet)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)  # the numba kernels use torch's number
+    use_threads(threads)
     channels = [
         tuple(
             load_image(image_source(path, role, dicom), role)

@@ -63,6 +63,14 @@ def build_config(
     return preset(config, **changes)
 
 
+def use_threads(count: int | None) -> None:
+    """Compute on so many CPU threads; None leaves it at one per core."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)  # the numba kernels use torch's number
+
+
 def _earlier_config(folder: Path) -> Config | None:
     """The settings in the result.json of a result folder; None if there is no such file."""
     file = folder.expanduser() / "result.json"

@@ -140,4 +140,13 @@ def apply_to_points(transform: Transform, source: Path, output: Path, space: str
     found = read_point_file(source, "input", space)
     if found.states_space and output.name.lower().endswith((".fcsv", ".mrk.json")):
         checks.require(space is None, "a table of points", **{str(space).lower(): space})
+    if transform.moving is not None:  # None: an affine of another program, without its images
+        outside = transform.moving.distance(found.points)
+        far = outside > max(transform.moving.spacing)
+        if far.any():
+            note(
+                f"{far.sum()} of {len(far)} points of {source} lie outside the image that they "
+                f"should be in, up to {outside.max():.0f} mm from it, where the map is not known "
+                "but continued; are they in its space, in mm (--lps, --ras, --inverse)?"
+            )
     write_points(output, transform.points_to_fixed(found.points), like=found, space=space)

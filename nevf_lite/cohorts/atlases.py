@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from scipy.ndimage import maximum_filter, minimum_filter
+from tqdm import tqdm
 
 from nevf_lite.config import Config
 from nevf_lite.grid import box_sum
@@ -33,14 +34,16 @@ def labels_from_atlases(
     *,
     method: str = "joint",
     affine: bool = False,
+    progress: bool = False,
     **options,
 ) -> nib.Nifti1Image:
     """Label a scan by atlases: a nibabel image on its grid, int32.
 
     scan: as for `register`. atlases: (image, labels) of each, paths or images. config, affine,
     options: of each registration, in which the scan is the fixed image. method: "joint", see
-    `joint_fusion`, or "majority", see `majority_vote`. Raises ValueError for no atlas, another
-    method, and labels that are not on the grid of their image, and what `register` raises.
+    `joint_fusion`, or "majority", see `majority_vote`. progress: a bar on standard error. Raises
+    ValueError for no atlas, another method, and labels that are not on the grid of their image, and
+    what `register` raises.
     """
     if method not in METHODS:
         raise ValueError(f"method: wanted one of {METHODS}, got {method!r}")
@@ -55,8 +58,8 @@ def labels_from_atlases(
             raise ValueError(f"labels {number}: they are not on the grid of their image")
         pairs.append((image, labels))
     images, votes = [], []
-    for image, labels in pairs:
-        result = register(fixed, image, config, affine=affine, **{"progress": False, **options})
+    for image, labels in tqdm(pairs, unit="atlas", disable=not progress):
+        result = register(fixed, image, config, affine=affine, progress=False, **options)
         images.append(np.asarray(result.warped.dataobj))
         votes.append(np.asarray(result.transform.warp_labels(labels).dataobj))
     if method == "majority":

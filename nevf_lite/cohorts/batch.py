@@ -28,6 +28,7 @@ from nevf_lite.study.child import run_module
 from nevf_lite.study.cluster import on_cluster
 from nevf_lite.study.rows import canonical_json
 from nevf_lite.study.run import on_this_machine
+from nevf_lite.transforms.store import FILE_NAME
 
 #: What a paper says of the settings, beside the index.
 METHODS = "methods.txt"
@@ -58,10 +59,11 @@ def batch(
     other, which saves its start. retry_failed: try failed pairs again. progress: a bar on standard
     error.
 
-    A pair is done again if its paths or the settings have changed. One that fails is recorded with
-    the reason; a process that is killed fails the pair that it was at. Returns the records, worst
-    first, as `quality.ranked` does; index.html and quality.csv in the output folder show the same,
-    and methods.txt says the settings in the words of a paper.
+    A pair is done again if its files or the settings have changed, or if its transform is gone from
+    its folder. One that fails is recorded with the reason; a process that is killed fails the pair
+    that it was at. Returns the records, worst first, as `quality.ranked` does; index.html and
+    quality.csv in the output folder show the same, and methods.txt says the settings in the words
+    of a paper.
     Raises ValueError for wrong arguments and for a folder that another batch is writing to.
     """
     from filelock import FileLock, Timeout
@@ -76,12 +78,11 @@ def batch(
         raise ValueError(f"output: {output} is a file; name a folder")
     output.mkdir(parents=True, exist_ok=True)
     jobs = [_job(pair, output, preset(config), affine, threads) for pair in found]
-    finished = ("done",) if retry_failed else ("done", "failed")
-    remaining = [job for job in jobs if (_record(job) or {}).get("status") not in finished]
+    remaining = [job for job in jobs if not _is_finished(job, retry_failed)]
     batches = [remaining[i : i + size] for i in range(0, len(remaining), size)]
     try:
         with FileLock(output / ".batch.lock", timeout=0):
-            for job in remaining:  # of other settings, or of a failure that is tried again
+            for job in remaining:  # of other files or settings, or of a failure tried again
                 (Path(job["folder"]) / RECORD).unlink(missing_ok=True)
             _run(batches, len(jobs), workers, scheduler, progress)
             records = ranked(record for job in jobs if (record := _record(job)))
@@ -95,16 +96,26 @@ def batch(
 
 
 def _job(pair: ScanPair, output: Path, config: Config, affine: bool, threads: int) -> dict:
-    """What `work` is told. Its hash covers what decides the result: paths and settings."""
+    """What `work` is told. Its hash covers what decides the result: files and settings."""
     paths = {k: str(Path(v).absolute()) if v else "" for k, v in asdict(pair).items()}
     paths["name"] = pair.name
     job = {"pair": paths, "config": config.to_dict(), "affine": affine}
-    digest = hashlib.sha256(canonical_json(job).encode()).hexdigest()[:12]
+    stats = [Path(paths[role]).stat() for role in paths if role != "name" and paths[role]]
+    files = [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+    digest = hashlib.sha256(canonical_json({**job, "files": files}).encode()).hexdigest()[:12]
     return {**job, "hash": digest, "folder": str(output / pair.name), "threads": threads}
 
 
+def _is_finished(job: dict, retry_failed: bool) -> bool:
+    """Whether a pair has failed and may stay so, or is done and its transform is still there."""
+    status = (_record(job) or {}).get("status")
+    if status == "failed":
+        return not retry_failed
+    return status == "done" and (Path(job["folder"]) / FILE_NAME).is_file()
+
+
 def _record(job: dict) -> dict | None:
-    """The record of a job in its folder, or None if it is of other settings."""
+    """The record of a job in its folder, or None if it is of other files or settings."""
     record = read_record(Path(job["folder"]))
     return record if record and record.get("hash") == job["hash"] else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -21,9 +21,11 @@ from nevf_lite.cohorts.brightness import blurred, even_brightness
 from nevf_lite.cohorts.velocities import mean_velocity
 from nevf_lite.config import Config, preset
 from nevf_lite.integrate import determinant
+from nevf_lite.registration.folder import write_run
 from nevf_lite.registration.register import register
 from nevf_lite.scans.files import written_together
 from nevf_lite.scans.io import load_image, load_labels, make_image, save_image
+from nevf_lite.scans.readers import space_code
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine
 from nevf_lite.transforms.transform import Transform
@@ -80,7 +82,8 @@ class Change:
 
     to_first, to_second: transforms from the middle to each scan. first, second: the scans, there.
     log_jacobian: log of volume in the second scan over volume in the first, on the middle grid.
-    Exchanging the scans exchanges the first four and changes the sign of the last, no more.
+    Exchanging the scans exchanges the first four, and changes the sign of log_jacobian. run: what
+    repeats it, for result.json: scans (paths, or None of what was no file), config, rigid.
     """
 
     to_first: Transform
@@ -88,6 +91,7 @@ class Change:
     first: nib.Nifti1Image
     second: nib.Nifti1Image
     log_jacobian: nib.Nifti1Image
+    run: Mapping = field(default_factory=dict)
 
     @property
     def between(self) -> Transform:
@@ -126,17 +130,22 @@ class Change:
             raise ValueError(f"of: wanted 'first' or 'second', got {of!r}")
         return (self.to_first if of == "first" else self.to_second).warp_labels(labels)
 
-    def save(self, folder: str | os.PathLike) -> None:
-        """Write first.nii.gz and second.nii.gz (in the middle), log_jacobian.nii.gz, and
-        to_first.safetensors and to_second.safetensors."""
+    def save(self, folder: str | os.PathLike, command: str = "", **results) -> None:
+        """Write first.nii.gz and second.nii.gz (in the middle), log_jacobian.nii.gz, result.json,
+        and to_first.safetensors and to_second.safetensors.
+
+        command: what repeats this, results: what else was found, both for result.json.
+        """
         folder = Path(folder).expanduser()
         grid = self.to_first.fixed
         with written_together(folder, ()) as staging:
             for name in IMAGES:
-                data = np.asarray(getattr(self, name).dataobj)
-                save_image(staging / f"{name}.nii.gz", data, grid)
+                image = getattr(self, name)
+                data, code = np.asarray(image.dataobj), space_code(image)
+                save_image(staging / f"{name}.nii.gz", data, grid, code)
             self.to_first.save(staging / "to_first.safetensors")
             self.to_second.save(staging / "to_second.safetensors")
+            write_run(staging, {**self.run, **results}, command)
 
 
 def longitudinal(
@@ -183,9 +192,18 @@ def longitudinal(
         Transform((replace(velocity, sign=sign), Affine(matrix)), middle, grid)
         for sign, matrix, grid in zip((-0.5, 0.5), halves, grids, strict=True)
     )
-    scans = [t.warp_image(i) for t, i in zip((to_first, to_second), images, strict=True)]
-    logs = [np.asarray(log_jacobian(t).dataobj) for t in (to_first, to_second)]
-    return Change(to_first, to_second, *scans, make_image(logs[1] - logs[0], middle.affine))
+    to_each = to_first, to_second
+    logs = [np.asarray(log_jacobian(t).dataobj) for t in to_each]
+    arrays = [np.asarray(t.warp_image(i).dataobj) for t, i in zip(to_each, images, strict=True)]
+    codes = [space_code(image) for image in images]
+    code = codes[0] if codes[0] == codes[1] else 1  # half-way between two in MNI is in MNI
+    found = (make_image(a, middle.affine, code) for a in (*arrays, logs[1] - logs[0]))
+    run = {
+        "scans": [image.get_filename() for image in images],
+        "config": preset(config).to_dict(),
+        "rigid": rigid,
+    }
+    return Change(*to_each, *found, run)
 
 
 def _half_motion(first: nib.Nifti1Image, second: nib.Nifti1Image) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nevf_lite.scans.files import existing_file
+from nevf_lite.scans.point_tables import separator_of
 
 #: Endings of a scan in a BIDS folder.
 _SUFFIXES = (".nii.gz", ".nii")
@@ -44,8 +45,9 @@ def find_pairs(
 ) -> list[ScanPair]:
     """The pairs of a table, or of a BIDS folder.
 
-    source: a CSV or TSV file with the columns fixed and moving, perhaps name, fixed_mask,
-    moving_mask, fixed_labels and moving_labels, whose paths are relative to it; or a BIDS folder.
+    source: a table (commas, semicolons or tabs) with the columns fixed and moving, and perhaps
+    name, fixed_mask, moving_mask, fixed_labels and moving_labels, whose paths are relative to it;
+    or a BIDS folder.
     fixed: the scan to which every scan of the folder is registered; without it, each person's
     later sessions are registered to the first. suffix: the kind of scan, in the folder.
     Raises FileNotFoundError, or ValueError that names the line or the column.
@@ -117,12 +119,12 @@ def _in_table(path: Path) -> list[ScanPair]:
 
 
 def _rows(path: Path, name: str) -> csv.DictReader:
-    """The lines of a table with commas or tabs; cells beyond its columns are under "more"."""
+    """The lines of a table; cells beyond its columns are under "more"."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}: {path} is not a text file") from error
-    rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",", restkey="more")
+    rows = csv.DictReader(lines, delimiter=separator_of(lines[0], ","), restkey="more")
     rows.fieldnames = [column.strip() for column in rows.fieldnames or ()]
     return rows
 

@@ -10,17 +10,19 @@ velocity leads from the template to the mean shape (Arsigny et al. 2006).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from scipy.linalg import expm, logm
 from scipy.ndimage import gaussian_filter
+from tqdm import tqdm
 
 from nevf_lite.cohorts.velocities import mean_velocity
-from nevf_lite.config import Config
+from nevf_lite.config import Config, preset
+from nevf_lite.registration.folder import write_run
 from nevf_lite.registration.register import register
 from nevf_lite.scans.files import written_together
 from nevf_lite.scans.io import load_image, make_image, save_image
@@ -41,15 +43,20 @@ class Template:
     history: for each round, shape_mm, the root mean square length of the mean displacement in the
     foreground, which falls to the noise of the registrations (0.5 mm for eight slices); and
     spread, the mean standard deviation of the warped scans there, a share of the range of
-    intensities, which falls as they agree better.
+    intensities, which falls as they agree better. run: what repeats it, for result.json: scans,
+    start (paths, or None of what was no file), config and the other arguments.
     """
 
     image: nib.Nifti1Image
     transforms: tuple[Transform, ...]
     history: tuple[dict[str, float], ...]
+    run: Mapping = field(default_factory=dict)
 
-    def save(self, folder: str | os.PathLike) -> None:
-        """Write template.nii.gz, and to_NN.safetensors from it to each scan."""
+    def save(self, folder: str | os.PathLike, command: str = "") -> None:
+        """Write template.nii.gz, to_NN.safetensors from it to each scan, and result.json.
+
+        command: what repeats this, for result.json.
+        """
         folder = Path(folder).expanduser()
         image, code = np.asarray(self.image.dataobj), space_code(self.image)
         earlier = [path.name for path in folder.glob("to_[0-9]*.safetensors")]  # of more scans
@@ -57,6 +64,7 @@ class Template:
             save_image(staging / "template.nii.gz", image, Grid.of(self.image), code)
             for number, transform in enumerate(self.transforms):
                 transform.save(staging / f"to_{number:02d}.safetensors")
+            write_run(staging, {**self.run, "history": self.history}, command)
 
 
 def build_template(
@@ -69,6 +77,7 @@ def build_template(
     step: float = 1.0,
     sharpen: float = 0.25,
     callback: Callable[[dict], None] | None = None,
+    progress: bool = False,
     **options,
 ) -> Template:
     """Build a template from two or more scans.
@@ -79,7 +88,8 @@ def build_template(
     before each registration; needed where they are not aligned yet, and the mean affine counts as
     shape. step: share of the mean velocity that the template moves along, at most 1; ANTs, whose
     mean is of displacements, takes 0.25. sharpen: detail that is added to the mean, as a share of
-    it; 0 for none. callback: called with each round's entry of `history`. options: of `register`.
+    it; 0 for none. callback: called with each round's entry of `history`. progress: a bar on
+    standard error. options: of `register`.
 
     Raises ValueError for fewer than two scans, or arguments out of range, and what `register`
     raises.
@@ -88,22 +98,32 @@ def build_template(
         raise ValueError(f"scans: wanted two or more, got {len(scans)}")
     if rounds < 1 or not 0 < step <= 1 or sharpen < 0:
         raise ValueError("wanted rounds >= 1, 0 < step <= 1 and sharpen >= 0")
-    images = [_scaled(load_image(s, f"scan {i + 1}")) for i, s in enumerate(scans)]
-    if start is None:
+    loaded = [load_image(s, f"scan {i + 1}") for i, s in enumerate(scans)]
+    first = None if start is None else load_image(start, "start")
+    run = {
+        "scans": [image.get_filename() for image in loaded],
+        "start": first and first.get_filename(),
+        "config": preset(config).to_dict(),
+        "rounds": rounds,
+        "affine": affine,
+        "step": step,
+        "sharpen": sharpen,
+    }
+    images = [_scaled(image) for image in loaded]
+    if first is None:
         grid = Grid.of(images[0])
         on_grid = [Transform.identity(grid, Grid.of(i)).warp_image(i) for i in images]
         mean = np.mean([np.asarray(i.dataobj) for i in on_grid], 0)
         template = make_image(mean, grid.affine, space_code(images[0]))
     else:
-        template = _scaled(load_image(start, "start"))
+        template = _scaled(first)
         grid = Grid.of(template)
     history: list[dict[str, float]] = []
     for number in range(rounds):
         transforms, total, squares = [], np.zeros(grid.shape), np.zeros(grid.shape)
-        for image in images:
-            result = register(
-                template, image, config, affine=affine, **{"progress": False, **options}
-            )
+        bar = tqdm(images, f"round {number + 1}", unit="scan", disable=not progress, leave=False)
+        for image in bar:
+            result = register(template, image, config, affine=affine, progress=False, **options)
             transforms.append(result.transform)
             warped = np.asarray(result.warped.dataobj, np.float64)
             total += warped
@@ -123,7 +143,7 @@ def build_template(
             callback(entry)
         sharp = _sharpened(mean, sharpen)
         template = update.inverse.warp_image(make_image(sharp, grid.affine), like=template)
-    return Template(template, tuple(transforms), tuple(history))
+    return Template(template, tuple(transforms), tuple(history), run)
 
 
 def mean_shape(transforms: Sequence[Transform], grid: Grid, step: float = 1.0) -> Transform:

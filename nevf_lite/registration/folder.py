@@ -90,13 +90,7 @@ def _document(
     """result.json: all that is needed to repeat the run, and its scores."""
     metrics |= score_deformation(transform)
     metrics["similarity"] = history[-1]["similarity"] if history else None
-    document = {
-        "metrics": metrics,
-        **run,
-        "threads": torch.get_num_threads(),
-        "versions": versions(),
-        "command": command,
-    }
+    document = {"metrics": metrics, **run, **_surroundings(command)}
     if scores is not None:
         metrics.update(scores.summary())
         document["dice"] = scores.table()
@@ -166,6 +160,20 @@ def _write_files(
         **labels,
     )
     write_report(folder / "report.html", report)
+    _write_json(folder, document)
+
+
+def write_run(folder: Path, run: Mapping, command: str) -> None:
+    """Write the result.json of a result of several registrations. run: what is said of them."""
+    _write_json(folder, {**run, **_surroundings(command)})
+
+
+def _surroundings(command: str) -> dict:
+    """What a result depends on besides its inputs and settings."""
+    return {"threads": torch.get_num_threads(), "versions": versions(), "command": command}
+
+
+def _write_json(folder: Path, document: Mapping) -> None:
     (folder / "result.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

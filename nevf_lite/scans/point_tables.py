@@ -74,7 +74,7 @@ def read_table(path: Path, name: str) -> Table:
         # utf-8-sig: spreadsheets put a byte-order mark before the first column's name
         text = path.read_text(encoding="utf-8-sig")
         first = text.lstrip("\r\n").partition("\n")[0]
-        separator = next((mark for mark in "\t;," if mark in first), " ")
+        separator = separator_of(first, " ")
         lines = io.StringIO(text, newline="")
         reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator == " ")
         numbered = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
@@ -98,6 +98,11 @@ def read_table(path: Path, name: str) -> Table:
                 )
     rows = [cells + [""] * (len(header) - len(cells)) for _, cells in numbered[1:]]
     return Table(points, header, rows, columns, separator, decimal)
+
+
+def separator_of(header: str, otherwise: str) -> str:
+    """What separates the columns of a table, by its first line: a tab, a semicolon or a comma."""
+    return next((mark for mark in "\t;," if mark in header), otherwise)
 
 
 def _number(text: str) -> float:

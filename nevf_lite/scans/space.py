@@ -74,6 +74,15 @@ class Grid:
         inverse = np.linalg.inv(self.affine)
         return (np.asarray(world) @ inverse[:3, :3].T + inverse[:3, 3])[..., : self.ndim]
 
+    def distance(self, world: np.ndarray) -> np.ndarray:
+        """How far points (..., 3) in RAS mm lie outside the box of the voxel centres: (...), mm.
+
+        0 inside. For a 2-D grid the distance within its plane.
+        """
+        voxels = self.to_voxels(world)
+        nearest = np.clip(voxels, 0, np.array(self.shape) - 1)
+        return np.linalg.norm((voxels - nearest) @ self.directions.T, axis=-1)
+
     def points(self) -> np.ndarray:
         """(*shape, 3): the position of every voxel, in RAS mm."""
         axes = np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij")

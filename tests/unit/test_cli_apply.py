@@ -270,6 +270,9 @@ def test_points_of_other_tools(tmp_path, shift):
     good("apply", shift, tmp_path / "plain.tsv", "-o", tmp_path / "o.tsv", "--ras")
     row = (tmp_path / "o.tsv").read_text().splitlines()[1]
     assert row == "AC\t-20.000000\t30.000000\t7.000000"
+    (tmp_path / "far.csv").write_text("x,y,z\n12,-30,7\n12,-30,907\n")  # micrometres, say
+    result = nevf("apply", shift, tmp_path / "far.csv", "-o", tmp_path / "q.csv")
+    assert result.exit_code == 0 and "1 of 2 points" in result.stderr
     words = ["apply", shift, out, "-o", tmp_path / "p.fcsv"]
     assert "--lps was given without a table" in refused(tmp_path, *words, "--lps")
     assert "exclude each other" in refused(tmp_path, *words, "--lps", "--ras")

@@ -42,12 +42,17 @@ def test_batch_labels_template_and_change(folder):
     truth = (nib.load(a).get_fdata() > 0.5).astype(np.int32)
     assert mean_dice(truth, np.asarray(nib.load(output).dataobj)) > 0.75
 
-    words = ("template", a, b, "-o", folder / "template", "--rounds", "1")
-    run = nevf(*words)
+    words = ("template", a, b, "-o", folder / "template", "--rounds", "1", "--threads", "1")
+    run = nevf(*words, "--set", "smooth=2")
     assert run.exit_code == 0, run.stderr
     assert "round 1 of 1" in run.stderr
     names = {path.name for path in (folder / "template").iterdir()}
-    assert names == {"template.nii.gz", "to_00.safetensors", "to_01.safetensors"}
+    files = {"template.nii.gz", "result.json", "to_00.safetensors", "to_01.safetensors"}
+    assert names == files
+    record = json.loads((folder / "template" / "result.json").read_text())
+    assert record["scans"] == [str(a), str(b)] and len(record["history"]) == 1
+    assert record["config"]["smooth"] == 2 and record["threads"] == 1
+    assert record["command"].startswith("nevf template") and "torch" in record["versions"]
 
     words = ("change", b, b, "-o", folder / "change", "--labels", folder / "b_labels.nii.gz")
     run = nevf(*words, "--json", "--preset", "fast")
@@ -56,7 +61,10 @@ def test_batch_labels_template_and_change(folder):
     assert abs(row["change_percent"]) < 0.1 and row["first_mm2"] > 100  # an area, of a slice
     names = {path.name for path in (folder / "change").iterdir()}
     scans = {f"to_{name}.safetensors" for name in ("first", "second")}
-    assert names == scans | {f"{name}.nii.gz" for name in ("first", "second", "log_jacobian")}
+    images = {f"{name}.nii.gz" for name in ("first", "second", "log_jacobian")}
+    assert names == scans | images | {"result.json"}
+    record = json.loads((folder / "change" / "result.json").read_text())
+    assert record["scans"] == [str(b), str(b)] and record["volumes"] == [row]
 
 
 def test_the_demo_makes_a_template(tmp_path, monkeypatch):
@@ -95,6 +103,9 @@ def test_the_demo_makes_a_template(tmp_path, monkeypatch):
         (("template", "a.nii.gz", "-o", "x"), "two or more"),
         (("template", "a.nii.gz", "b.nii.gz", "-o", "a.nii.gz"), "is a file"),
         (("template", "a.nii.gz", "template.nii.gz", "-o", "."), "is the scan 2"),
+        (("template", "a.nii.gz", "b.nii.gz", "-o", "x", "--set", "smoth=1"), "mean smooth?"),
+        (("labels", "a.nii.gz", "atlases.csv", "-o", "l.nii.gz", "--set", "lr"), "KEY=VALUE"),
+        (("batch", "pairs.csv", "-o", "x", "--spacing", "2", "--set", "spacing=3"), "given twice"),
         (("change", "a.nii.gz", "none.nii.gz", "-o", "x"), "none.nii.gz"),
         (("change", "a.nii.gz", "b.nii.gz", "-o", "a.nii.gz"), "is a file"),
         (("change", "first.nii.gz", "b.nii.gz", "-o", "."), "is the first scan"),

@@ -77,6 +77,20 @@ def test_a_batch_goes_on_where_it_stopped(tmp_path):
     assert record.stat().st_mtime_ns > before
 
 
+def test_what_has_changed_or_is_gone_is_done_again(tmp_path):
+    """A scan of the same name with other voxels, and a pair whose transform was deleted."""
+    pair = write_pair(tmp_path, "pair", blob(0), blob(1))
+    output, options = tmp_path / "out", {"progress": False}
+    batch([pair], output, TINY, **options)
+    transform = output / "pair" / "velocity.safetensors"
+    transform.unlink()
+    (first,) = batch([pair], output, TINY, **options)
+    assert transform.is_file()
+    nib.save(blob(2), pair.moving)
+    (second,) = batch([pair], output, TINY, **options)
+    assert first["hash"] != second["hash"] and first["measures"] != second["measures"]
+
+
 def test_a_killed_process_fails_its_pair_alone(tmp_path, monkeypatch):
     """The pair it was at is recorded as failed, the ones behind it are done by another process."""
     folders = {name: tmp_path / name for name in "abc"}
@@ -123,6 +137,8 @@ def test_pairs_come_from_a_table_or_a_bids_folder(tmp_path):
     table.write_text("fixed,moving\na_fixed.nii.gz,a_moving.nii.gz\n")
     (pair,) = find_pairs(table)
     assert pair.name == "a_moving_to_a_fixed" and pair.fixed == str(tmp_path / "a_fixed.nii.gz")
+    table.write_text("moving;fixed\na_moving.nii.gz;a_fixed.nii.gz\n")  # a European spreadsheet
+    assert find_pairs(table) == [pair]
     for session in ("01", "02"):
         folder = tmp_path / "bids" / "sub-7" / f"ses-{session}" / "anat"
         folder.mkdir(parents=True)

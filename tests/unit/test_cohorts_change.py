@@ -14,6 +14,7 @@ from nevf_lite.cohorts.change import CONFIG, Change, log_jacobian, longitudinal
 from nevf_lite.config import preset
 from nevf_lite.data.simulate import simulate
 from nevf_lite.integrate import jacobian_determinant, scaling_and_squaring
+from nevf_lite.scans.readers import space_code
 from nevf_lite.scans.space import Grid
 from nevf_lite.transforms.components import Affine
 from nevf_lite.transforms.transform import Transform
@@ -162,7 +163,7 @@ def test_half_and_half_is_the_way_between_the_scans(grown):
     assert np.linalg.norm(off, axis=1).mean() < 0.01 and np.abs(off).max() < 0.2  # mm
 
 
-def test_a_head_that_lies_otherwise_has_not_changed():
+def test_a_head_that_lies_otherwise_has_not_changed(tmp_path):
     """The same scan, turned by 8 degrees and moved: found, and no volume changes by it."""
     simulation = simulate(1, spacing=4.0)
     first = nib.Nifti1Image(simulation.fixed, simulation.grid.affine)
@@ -170,7 +171,11 @@ def test_a_head_that_lies_otherwise_has_not_changed():
     c, s = np.cos(np.radians(8)), np.sin(np.radians(8))
     turn[:2, :2], turn[:3, 3] = [[c, -s], [s, c]], (3.0, -5.0, 2.0)
     second = nib.Nifti1Image(simulation.fixed, turn @ first.affine)
+    for scan in (first, second):
+        scan.set_sform(scan.affine, 4)  # MNI, which is said of the middle too
     change = longitudinal(first, second, preset("fast", spacing=4.0))
+    change.save(tmp_path)
+    assert space_code(tmp_path / "log_jacobian.nii.gz") == 4
     points = simulation.grid.to_world(np.argwhere(simulation.fixed_mask)[::50])
     moved = points @ turn[:3, :3].T + turn[:3, 3]
     assert np.linalg.norm(change.between.points_to_moving(points) - moved, axis=1).mean() < 0.6

@@ -96,7 +96,7 @@ def test_a_template_is_in_the_space_of_its_start_and_the_only_one_in_its_folder(
     build_template([scan, scan], CONFIG, rounds=1, start=start).save(tmp_path)
     header = nib.load(tmp_path / "template.nii.gz").header
     assert (int(header["sform_code"]), int(header["qform_code"])) == (4, 4)
-    made = {"template.nii.gz", "to_00.safetensors", "to_01.safetensors"}
+    made = {"template.nii.gz", "result.json", "to_00.safetensors", "to_01.safetensors"}
     assert {path.name for path in tmp_path.iterdir()} == made | {"to_do.txt"}
     assert (tmp_path / "to_01.safetensors").read_bytes() != b"earlier"
 

@@ -59,6 +59,15 @@ def test_a_slice_projects_points_onto_itself(grid):
     np.testing.assert_allclose(grid.to_voxels(off), voxels, atol=1e-8)
 
 
+def test_distance_of_points_outside():
+    """In millimetres, to the box of the voxel centres; within the plane of a slice."""
+    grid = Grid((11, 6, 21), np.diag([1.0, 2.0, 0.5, 1.0]))  # 10 mm along each axis
+    points = np.array([[5.0, 5, 5], [10, 10, 10], [13, 14, 5], [-2, 5, 5]])
+    np.testing.assert_allclose(grid.distance(points), [0, 0, 5, 2])
+    plane = Grid((11, 6), np.diag([1.0, 2.0, 1.0, 1.0]))
+    np.testing.assert_allclose(plane.distance(points + [0, 0, 40]), [0, 0, 5, 2])
+
+
 @QUICK
 @given(grids())
 def test_spacing_extent_and_points(grid):
