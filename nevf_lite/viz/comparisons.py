@@ -41,7 +41,7 @@ def overlap(
     """Dice of every method: a dot for each pair, a bar at the mean, a diamond for the paper.
 
     A method with fewer pairs than another on a dataset has no bar: means over different pairs are
-    not to be compared.
+    not to be compared. One pair has none either.
 
     rows: a study's table (see `study.read_rows`) with the columns dataset, label, dice and status.
         Methods are drawn in the order of their first row, datasets side by side.
@@ -52,7 +52,7 @@ def overlap(
     rows = _completed(rows)
     datasets, labels = list(rows.dataset.unique()), list(rows.label.unique())
     paper = paper or {}
-    means = []
+    means, bars = [], []
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(0.27 * len(labels) + 1.15)
         panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
@@ -64,8 +64,10 @@ def overlap(
                 heights = row + 0.16 * np.linspace(-1, 1, len(dice) + 2)[1:-1]
                 axes.plot(dice, heights, "o", color=INK[theme], markersize=3.2, alpha=0.7)
                 if len(dice) == pairs:
-                    axes.plot([dice.mean()] * 2, [row - 0.36, row + 0.36], color=AFTER, lw=2.6)
                     means.append(f"{label} on {dataset} {dice.mean():.3f}")
+                if len(dice) == pairs > 1:  # of one pair, the dot says it
+                    ends = [dice.mean()] * 2, [row - 0.36, row + 0.36]
+                    bars = axes.plot(*ends, color=AFTER, lw=2.6, label="mean")
                 if (dataset, label) in paper:
                     axes.plot(
                         paper[dataset, label], row, "D", mfc="none", mec=ALARM, markersize=5.5
@@ -75,10 +77,7 @@ def overlap(
             axes.grid(axis="x")
         panels[0].set_yticks(range(len(labels)), labels, fontsize=8.5)
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
-        handles = [
-            Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"),
-            Line2D([], [], color=AFTER, lw=2.6, label="mean"),
-        ]
+        handles = [Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"), *bars]
         if paper:
             style = {"ls": "", "marker": "D", "mfc": "none", "mec": ALARM}
             handles.append(Line2D([], [], label="the paper's mean", **style))

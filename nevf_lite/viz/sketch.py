@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
+import matplotlib
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
@@ -26,6 +27,7 @@ from nevf_lite.viz.style import (
     FIXED,
     FOLD,
     GREY,
+    LABELS,
     MOVED,
     ON_CARD,
     SEQUENTIAL,
@@ -37,8 +39,9 @@ from nevf_lite.viz.style import (
 )
 from nevf_lite.viz.ticks import plain_ticks
 
-_COLOUR_MAPS = {"grey": GREY, "sequential": SEQUENTIAL, "diverging": DIVERGING, "signed": SIGNED}
-_OUTLINES = {"grey": FIXED, "sequential": CARD, "diverging": CARD, "signed": ON_CARD}
+_COLOUR_MAPS = {"grey": GREY, "sequential": SEQUENTIAL, "diverging": DIVERGING}
+_COLOUR_MAPS |= {"signed": SIGNED, "labels": LABELS}
+_OUTLINES = {"grey": FIXED, "signed": ON_CARD, "labels": ON_CARD}  # on the others that of the card
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _NONE: Mapping = MappingProxyType({})
 _LONGEST = 24  # letters of a name that has room beside its curve
@@ -66,10 +69,11 @@ def images(
     panels: title to (H, W) or (1, 1, H, W), tensors or arrays. limits: the values of the darkest
     and the lightest colour, common to all panels; None takes the range of the panels. NaN is not
     drawn. colours: "grey", "sequential", "diverging" for determinants in a brain, pale in the
-    middle of the limits, or "signed" for what is nothing there, and dark. unit: label of a colour
-    bar; None draws no bar. folds: paint values of zero or less yellow, for Jacobian determinants.
-    outline: an image (1, 1, H, W) whose edge, halfway between its lowest and highest value, is
-    drawn over every panel, in blue, or in black or white where blue is a value; or title to image.
+    middle of the limits, "signed" for what is nothing there, and dark, or "labels", numbers that
+    are names. unit: label of a colour bar; None draws no bar. folds: paint values of zero or less
+    yellow, for Jacobian determinants. outline: an image (1, 1, H, W) whose edge, halfway between
+    its lowest and highest value, is drawn over every panel, in blue, or in black or white where
+    blue is a value; or title to image.
     edges: title to images whose edges are drawn over that panel, thin and in orange. moves: title
     to a displacement (1, 2, H, W) in voxels, drawn over that panel as arrows, `magnified` times as
     long as it is; NaN has none. remarks: title to words under that panel, or to words with arrows.
@@ -91,7 +95,7 @@ def images(
             outline_of(ax, edge, MOVED, width=0.6)
         edge = outline.get(title) if isinstance(outline, Mapping) else outline
         if edge is not None:
-            outline_of(ax, edge, _OUTLINES[colours])
+            outline_of(ax, edge, _OUTLINES.get(colours, CARD))
         if title in moves:
             arrows_on(ax, moves[title], magnified)
         remark_on(ax, remarks.get(title, ""))
@@ -202,6 +206,7 @@ def curves(
     dots: Collection[str] = (),
     equal: bool = False,
     above: bool = False,
+    looks: Mapping[str, Mapping] = _NONE,
     height: float = 3.0,
 ) -> Picture:
     """Curves on one pair of axes. lines: name to (xs, ys). x, y: labels, with units.
@@ -209,13 +214,11 @@ def curves(
     log: "x", "y" or "xy" for logarithmic axes. marks: whether each point has a symbol, which tells
     curves apart without colour, or the names of the curves that have them. dots: the names of those
     that are symbols alone, without a line. equal: equal scales on x and y, for paths in the plane.
-    above: a legend, if there is one, stands above the axes, where it covers no curve. height:
-    inches.
+    above: a legend, if there is one, stands above the axes, where it covers no curve. looks: name
+    to what matplotlib shall draw otherwise, such as {"ls": "--"}. height: inches.
 
     Several curves are named at their ends. Long names, and those of paths, are in a legend.
     """
-    import matplotlib
-
     with matplotlib.style.context(ink_style("any")):
         figure = chart(height)
         axes = figure.subplots()
@@ -224,7 +227,8 @@ def curves(
             marker = _MARKERS[i % len(_MARKERS)] if has_marker else None
             colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
             dash = "none" if name in dots else "-" if i < len(CURVE_COLOURS) else "--"
-            axes.plot(xs, ys, ls=dash, c=colour, marker=marker, markersize=4.5, label=name)
+            own = {"ls": dash, "c": colour, "marker": marker, **looks.get(name, _NONE)}
+            axes.plot(xs, ys, markersize=4.5, label=name, **own)
         axes.set(
             xlabel=x,
             ylabel=y,

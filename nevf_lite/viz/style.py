@@ -21,7 +21,7 @@ from collections.abc import Callable
 import matplotlib
 import matplotlib.style
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 
 WIDTH = 6.4  # inches: 10 pt type stays readable when this is reduced to a phone's 390 px
@@ -59,6 +59,10 @@ SIGNED = LinearSegmentedColormap.from_list(
 SEQUENTIAL = LinearSegmentedColormap.from_list(
     "nevf_sequential", matplotlib.colormaps["viridis"](np.linspace(0.32, 1.0, 64))
 )
+# numbers that are names: next to each other they differ in hue, by the golden ratio; 0 is the card
+_HUES = np.arange(1, 256) * 0.618034 % 1
+_SHADES = np.stack([_HUES, np.full(255, 0.5), 0.7 + 0.25 * (np.arange(255) % 2)], axis=1)
+LABELS = ListedColormap([to_rgb(CARD), *hsv_to_rgb(_SHADES)], "nevf_labels")
 
 _TYPE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine

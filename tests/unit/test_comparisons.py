@@ -33,6 +33,13 @@ def test_overlap_draws_each_pair_and_the_mean():
     assert "first on toy" not in figure.alt  # one pair beside two is no mean to compare
 
 
+def test_one_pair_has_no_bar():
+    """Protects honesty: a bar says "mean", and neither a row nor the legend has one of one pair."""
+    figure = overlap(rows(a=[0.5], b=[0.6]))
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", "o"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one pair"]
+
+
 def test_overlap_leaves_out_what_failed():
     """Protects means: a failed row has no Dice, and its method no bar."""
     some = rows(good=[0.5], bad=[0.9])

@@ -1,15 +1,16 @@
-"""What `sketch.images` says on the pictures themselves: words, arrows, edges, and what it crops."""
+"""What `sketch` draws: words, arrows, edges and cropping of images, and how curves look."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 
 from nevf_lite.viz import sketch
 from nevf_lite.viz.remarks import Remark
 from nevf_lite.viz.speeds import stacks
-from nevf_lite.viz.style import encode
+from nevf_lite.viz.style import CARD, LABELS, encode
 
 
 def _image() -> np.ndarray:
@@ -61,3 +62,19 @@ def test_a_bar_is_the_sum_of_its_parts():
     assert [text.get_text().strip() for text in axes.texts] == ["3", "1"]
     with pytest.raises(ValueError, match="wanted at least one"):
         stacks({}, unit="MB")
+
+
+def test_labels_that_follow_each_other_differ_in_hue_and_none_is_the_card():
+    """Protects label maps, whose neighbours in number are often neighbours in the brain."""
+    colours = LABELS(np.arange(256))[:, :3]
+    assert to_hex(colours[0]) == CARD
+    assert np.abs(np.diff(colours[1:], axis=0)).max(axis=1).min() > 0.15
+    assert np.abs(colours[1:] - colours[0]).max(axis=1).min() > 0.3
+
+
+def test_a_curve_may_look_otherwise():
+    lines = {"a": ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}
+    looks = {"b": {"c": "#123456", "ls": "--"}}
+    one, two = sketch.curves(lines, alt="two", x="x", y="y", looks=looks).axes[0].lines
+    assert (one.get_linestyle(), two.get_linestyle()) == ("-", "--")
+    assert two.get_color() == "#123456" != one.get_color()
