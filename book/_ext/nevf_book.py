@@ -24,7 +24,7 @@ from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
 from nevf_explorer import setup_explorer  # noqa: E402
 from nevf_home import HOME, fix_home  # noqa: E402
-from nevf_html import fix_page  # noqa: E402
+from nevf_html import FIXED, fix_page  # noqa: E402
 from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
 
@@ -85,14 +85,15 @@ def _fix_pages(app, exception) -> None:
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             text = path.read_text(encoding="utf-8")
+            if text.endswith(FIXED):  # by an earlier build, which this one goes on from
+                continue
             fixed = fix_page(text, path).replace(
                 VERDICTS_SPAN, VERDICTS_SPAN.replace("><", f">{headline()}<")
             )
             if path == Path(app.outdir) / f"{HOME}.html":
                 titles = {name: title.astext() for name, title in app.env.titles.items()}
                 fixed = fix_home(fixed, titles, Path(app.outdir) / "_static")
-            if fixed != text:
-                path.write_text(fixed, encoding="utf-8")
+            path.write_text(fixed + FIXED, encoding="utf-8")
 
 
 def _asset_text(asset) -> str:

@@ -45,6 +45,9 @@ CARRIED = re.compile(
 )
 SVG_SIZE = re.compile(rb'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', re.S)
 
+#: The end of a page with all fixes.
+FIXED = "<!-- fixed -->\n"
+
 
 def fix_page(text: str, path: Path) -> str:
     """The HTML of a page with all fixes. path: of its file, to resolve its links."""

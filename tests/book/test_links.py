@@ -135,6 +135,12 @@ def test_a_page_is_a_megabyte_at_most(pages):
     assert not {name: size for name, size in sizes.items() if size > 1_000_000}
 
 
+def test_a_page_is_finished_once(pages):
+    """Protects builds that go on from an earlier one: fixes of a fixed page spoil it, or stop."""
+    ends = {path.name: path.read_text(encoding="utf-8") for path in pages}
+    assert not [n for n, text in ends.items() if text.count("<!-- fixed -->") != 1]
+
+
 def test_the_checker_finds_what_is_broken(tmp_path):
     (tmp_path / "b.html").write_text('<p id="here">', encoding="utf-8")
     (tmp_path / "a.html").write_text(
