@@ -229,7 +229,7 @@ _DEFAULT = Config(
 #: of its Table 1. Its "5-layer" network is read as five sine layers and a linear one. The paper
 #: does not state the unit of velocity; here one unit is ten voxels, so that learning rate times
 #: scale is that of "siren". It states neither omega nor the number of squarings nor the width; 512
-#: fits the memory in its Table 3.
+#: is one of those that the memory in its Table 3 allows.
 PRESETS = {
     "default": _DEFAULT,
     "fast": replace(_DEFAULT, levels=_LEVELS[:2]),

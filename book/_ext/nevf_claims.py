@@ -16,6 +16,7 @@ from nevf_lite.study.verdicts import (
     FAILS,
     HOLDS,
     IN_PART,
+    OPEN,
     UNTESTED,
     VERDICTS,
     WAITING,
@@ -33,6 +34,7 @@ VERDICTS_SPAN = '<span class="nevf-verdicts"></span>'
 _TOLD = {
     HOLDS: ("{} hold", "holds"),
     IN_PART: ("{} hold in part", "part"),
+    OPEN: ("{} are open", "waiting"),
     FAILS: ("{} do not hold", "fails"),
     UNTESTED: ("{} cannot be tested here", "untested"),
     WAITING: ("{} are not tested yet", "waiting"),

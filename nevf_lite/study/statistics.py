@@ -59,9 +59,9 @@ def interval(
 
     With three atlases and three scans and people that carry 70 % of the variance, simulated
     intervals hold the truth in 90 % of the cases, those of a bootstrap over pairs in 70 %; three
-    pairs of six people give 80 %. Returns NaN for fewer than two pairs.
+    pairs of six people give 80 %. Returns NaN for fewer than three pairs.
     """
-    if len(values) < 2:
+    if len(values) < 3:
         return np.nan, np.nan
     fixed, moving = (values.index.get_level_values(side) for side in (0, 1))
     weights = resample(fixed, moving, resamples, seed)

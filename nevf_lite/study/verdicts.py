@@ -4,16 +4,18 @@ One comparison on one data set, from three pairs on:
 
 * holds: the 95 % interval lies on the claimed side of zero (of one for a ratio, of the limit for a
   limit); where the claim is one of size, it also reaches the paper's number.
-* holds in part: the mean lies on the claimed side.
-* does not hold: it does not.
+* holds in part: on the claimed side, short of the paper's number.
+* does not hold: it lies on the other side.
+* open: neither.
 
 A level holds within one standard deviation of the paper's mean and holds in part within two, both
 as printed. What does not depend on the people (a claim with a `study`) needs one pair, and holds in
 part at most without an interval.
 
 A claim is as good as the worst of its comparisons on a data set. It holds if it holds on every data
-set, no comparison lacks rows, and each has six pairs in all; it does not hold if it holds on none
-of those with rows; otherwise it holds in part.
+set, no comparison lacks rows, and each has six pairs in all. It does not hold if on every data set
+a comparison with six pairs in all does not, whatever rows the others lack. Otherwise it holds in
+part if it does so, or holds, on a data set; and if not, it is open.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ from nevf_lite.study.statistics import MIN_PAIRS, exact_p, holm, interval
 if TYPE_CHECKING:
     import pandas as pd
 
-HOLDS, IN_PART, FAILS = "holds", "holds in part", "does not hold"
+HOLDS, IN_PART, OPEN, FAILS = "holds", "holds in part", "open", "does not hold"
 UNTESTED, WAITING = "cannot be tested here", "not tested yet"
-VERDICTS = (HOLDS, IN_PART, FAILS, UNTESTED, WAITING)
+VERDICTS = (HOLDS, IN_PART, OPEN, FAILS, UNTESTED, WAITING)  # the first four from good to bad
 #: Fewest pairs on which a comparison says anything.
 FEWEST = 3
 #: What the paper's tables give for a column of the rows.
@@ -48,9 +50,9 @@ class Finding:
     """One comparison on one data set.
 
     compared: names of the methods. printed, sd: the paper's number, NaN if it prints none. outcome:
-    `HOLDS`, `IN_PART`, `FAILS` or `WAITING`. pairs: how many. value, low, high: the statistic with
-    its 95 % interval, in the unit of the claim. p, p_holm: of the differences, before and after
-    Holm's correction over the claims of a part. machines: models of processors.
+    `HOLDS`, `IN_PART`, `OPEN`, `FAILS` or `WAITING`. pairs: how many. value, low, high: the
+    statistic with its 95 % interval, in the unit of the claim. p, p_holm: of the differences,
+    before and after Holm's correction over the claims of a part. machines: models of processors.
     """
 
     dataset: str
@@ -134,10 +136,14 @@ def verdict(claim: Claim, findings: tuple[Finding, ...]) -> str:
             worst[finding.dataset] = max(known, finding.outcome, key=VERDICTS.index)
     if not worst:
         return WAITING
-    complete = all(f.outcome != WAITING for f in findings) and min(pairs.values()) >= MIN_PAIRS
-    if set(worst.values()) == {FAILS}:
+    failing = [f for f in findings if f.outcome == FAILS and pairs[f.compared] >= MIN_PAIRS]
+    if {f.dataset for f in failing} == set(claim.datasets):
         return FAILS
-    return HOLDS if set(worst.values()) == {HOLDS} and complete else IN_PART
+    complete = all(f.outcome != WAITING for f in findings) and min(pairs.values()) >= MIN_PAIRS
+    outcomes = set(worst.values())
+    if complete and outcomes == {HOLDS}:
+        return HOLDS
+    return IN_PART if outcomes & {HOLDS, IN_PART} else OPEN
 
 
 def outcome(claim: Claim, finding: Finding) -> str:
@@ -150,10 +156,12 @@ def outcome(claim: Claim, finding: Finding) -> str:
     sign = 1 if claim.wanted == "more" else -1
     mark = {"ratio": 1.0, "limit": claim.limit}.get(claim.kind, 0.0)
     value, *ends = (sign * (x - mark) for x in (finding.value, finding.low, finding.high))
-    if not value > 0:
-        return FAILS
+    if np.isnan(finding.low):  # one pair, of what does not depend on people
+        return IN_PART if value > 0 else FAILS
+    if min(ends) <= 0:
+        return FAILS if max(ends) < 0 else OPEN
     reached = not claim.size or max(ends) >= sign * (finding.printed - mark)
-    return HOLDS if min(ends) > 0 and reached else IN_PART
+    return HOLDS if reached else IN_PART
 
 
 def _measure(claim: Claim, finding: Finding, sides: list[pd.DataFrame]) -> Finding:
