@@ -71,7 +71,7 @@ def sentence() -> str:
             continue
         (printed,) = (p["dice"] for p in paper() if (p["label"], p["dataset"]) == ("NeVF", dataset))
         part = (
-            f"{ours['dice'].mean():.3f} on {title} ({ours['dice_before'].mean():.3f} before, "
+            f"{ours['dice'].mean():.3f} on {title} ({ours['dice_before'].mean():.3f} at the start, "
             f"{printed:.3f} in the paper, {len(ours)} pairs)"
         )
         best = means.idxmax()

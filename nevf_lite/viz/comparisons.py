@@ -76,6 +76,8 @@ def overlap(
             axes.xaxis.set_major_locator(MaxNLocator(4 if len(datasets) < 3 else 2))
             axes.grid(axis="x")
         panels[0].set_yticks(range(len(labels)), labels, fontsize=8.5)
+        for text in panels[0].get_yticklabels():
+            text.set_fontweight("bold" if text.get_text() == "NeVF" else "normal")
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
         handles = [Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"), *bars]
         if paper:
@@ -99,9 +101,9 @@ def dice_against_time(
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
         left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" or "SYMNet +
         TTR" gets the colour of "greedy", of "SYMNet", and a broken line. before: the initial Dice,
-        drawn as a dotted line.
+        drawn as a dotted line, or written into the corner where it is far below all the rest.
     bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
-    paper: name to the (seconds, Dice) that the paper reports, a diamond in the colour of the name.
+    paper: name to the (seconds, Dice) that the paper reports: the symbol of the name, hollow.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
@@ -112,24 +114,28 @@ def dice_against_time(
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(3.9)
         axes = figure.subplots()
-        curves, level = {}, axes.axhline(before, color=INK[theme], lw=1, ls=":")
+        curves, level = {}, None
+        seen = np.concatenate([*(d for _, d in drawn.values()), [d for _, d in paper.values()]])
+        if seen.min() - before < np.ptp(seen) / 2:
+            level = axes.axhline(before, color=INK[theme], lw=1, ls=":")
         looks = _looks(drawn, INK[theme])
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
             many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
             colour, dash = looks[name]
+            marker = _MARKERS[i % len(_MARKERS)]
             if name in bands:
                 low, high = (_after_start(courses[name][0], edge)[1] for edge in bands[name])
                 axes.fill_between(seconds, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
                 if len(seconds) == 1:  # a band needs two points
                     axes.vlines(seconds, low, high, color=colour, alpha=0.5, lw=1.4)
             if name in paper:
-                axes.plot(*paper[name], "D", mfc="none", mec=colour, markersize=5.5)
+                axes.plot(*paper[name], marker, mfc="none", mec=colour, markersize=6)
             (curves[name],) = axes.plot(
                 seconds,
                 dice,
                 dash,
                 color=colour,
-                marker=_MARKERS[i % len(_MARKERS)],
+                marker=marker,
                 markevery=len(seconds) // 6 if many else None,
                 markersize=5,
                 linewidth=2.6 if many else 1.4,
@@ -143,7 +149,9 @@ def dice_against_time(
         axes.grid(True)
         axes.margins(x=0.12)
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
-        marks = [Mark("before", start, before, INK[theme], level)]
+        marks = [Mark("before", start, before, INK[theme], level)] if level else []
+        if not level:
+            axes.text(0.01, 0.02, f"before: {before:.3f}", transform=axes.transAxes, fontsize=9)
         for name, (seconds, dice) in drawn.items():
             if len(seconds):
                 line = curves[name]

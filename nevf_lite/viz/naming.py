@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
+from nevf_lite.viz.style import LETTER_COLOURS
+
 _SIZE = 9.0  # points
 _EDGE = 0.9  # curves that end further right than this share of the axes end at its edge
 #: Where a name may stand, in points from its mark, in order of preference.
@@ -34,7 +36,7 @@ _SHARE = {"left": 0.0, "center": 0.5, "right": 1.0, "bottom": 0.0, "center_basel
 
 @dataclass(frozen=True)
 class Mark:
-    """A name, the place in data coordinates that it belongs to, and its colour.
+    """A name, the place in data coordinates that it belongs to, and the colour of what is there.
 
     curve: the line whose name it is, all along which the name may stand, or None.
     """
@@ -53,7 +55,7 @@ class Mark:
 
 
 def name_marks(axes: Axes, marks: Sequence[Mark]) -> None:
-    """Write each name at its mark, in its colour. The axes hold all that they will show.
+    """Write each name at its mark, in its colour (darker). The axes hold all that they will show.
 
     Marks that all lie at the right edge have their names in a column outside it, pushed apart where
     they would overlap. Other names stand where they cover the least of what is drawn.
@@ -80,7 +82,7 @@ def _column(axes: Axes, marks: Sequence[Mark], places: np.ndarray) -> None:
             (mark.x, mark.y),
             (1.03, height),
             textcoords="axes fraction",
-            color=mark.colour,
+            color=LETTER_COLOURS.get(mark.colour, mark.colour),
             fontsize=_SIZE,
             va="center",
             annotation_clip=False,
@@ -132,7 +134,7 @@ def _scattered(axes: Axes, marks: Sequence[Mark]) -> None:
             at,
             (dx, dy),
             textcoords="offset points",
-            color=mark.colour,
+            color=LETTER_COLOURS.get(mark.colour, mark.colour),
             fontsize=_SIZE,
             ha=ha,
             va=va,

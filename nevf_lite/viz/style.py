@@ -33,7 +33,7 @@ FIXED = "#56b4e9"  # contours of the fixed labels: sky blue
 MOVED = "#ffa94d"  # contours of the moving or warped labels: orange
 FOLD = "#e6ff2a"  # folds: a yellow that none of the colour maps contains
 
-# on charts; the contrast of each is at least 3:1 on white and on near-black
+# on charts; the contrast of each is about 3:1 or more on white and on near-black
 BEFORE = "#8d949e"  # grey
 AFTER = "#2f86cc"  # blue
 ALARM = "#d9660d"  # vermilion, for folds
@@ -41,6 +41,9 @@ PAPER = {"light": "#ffffff", "dark": "#15191e", "any": "#ffffff"}  # background 
 INK = {"light": "#24292f", "dark": "#e6e8eb", "any": "#6b727b"}
 #: Colours of curves, in order; they differ in lightness too (after Okabe and Ito 2008).
 CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#737982", "#c99700")
+#: The same for letters, which are thinner than lines: 4.5:1 or more on white.
+_LETTERS = ("#1f6cab", "#b3520a", "#14795c", "#9a4a80", "#5f656d", "#866300")
+LETTER_COLOURS = dict(zip(CURVE_COLOURS, _LETTERS, strict=True))
 
 GREY = LinearSegmentedColormap.from_list("nevf_grey", [CARD, "#ffffff"])
 

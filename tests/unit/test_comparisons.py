@@ -60,16 +60,23 @@ def test_overlap_puts_the_papers_mean_on_its_own_row_and_data_set():
 
 def test_courses_begin_after_zero_seconds():
     """Protects the logarithmic axis: where all start is the dotted line, not a point."""
-    figure = dice_against_time({"a": ([0, 1, 10], [0.3, 0.4, 0.5])}, before=0.3)
+    figure = dice_against_time({"a": ([0, 1, 10], [0.3, 0.4, 0.5])}, before=0.38)
     before, line = figure.axes[0].lines
     np.testing.assert_array_equal(line.get_xdata(), [1, 10])
-    assert set(before.get_ydata()) == {0.3}
+    assert set(before.get_ydata()) == {0.38}
     assert "a reaches 0.500 after 10 s" in figure.alt
+
+
+def test_a_start_far_below_is_written_into_the_corner():
+    """Protects the height: a line far below would leave the curves a strip."""
+    axes = dice_against_time({"a": ([1, 10], [0.7, 0.8])}, before=0.3).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["a"]
+    assert "before: 0.300" in [text.get_text() for text in axes.texts]
 
 
 def test_seconds_are_plain_numbers():
     """Protects the reader: 200, not 2 x 10^2."""
-    axes = dice_against_time({"a": ([0.5, 300], [0.4, 0.5])}, before=0.3).axes[0]
+    axes = dice_against_time({"a": ([0.5, 300], [0.4, 0.5])}, before=0.38).axes[0]
     axes.figure.canvas.draw()
     labels = [t.get_text() for t in axes.get_xticklabels()]
     assert {"0.5", "20", "200"} <= set(labels)
@@ -79,7 +86,7 @@ def test_courses_are_told_apart_without_colour():
     """Protects print: no two of eight courses share a symbol, and none shares colour and dash."""
     names = [*(f"m{i}" for i in range(7)), "m2 at 1 mm"]
     courses = {name: ([1, 2], [0.4, 0.5 + i / 100]) for i, name in enumerate(names)}
-    lines = dice_against_time(courses, before=0.3).axes[0].lines[1:]
+    lines = dice_against_time(courses, before=0.38).axes[0].lines[1:]
     assert len({line.get_marker() for line in lines}) == 8
     assert len({(to_rgb(line.get_color()), line.get_linestyle()) for line in lines}) == 8
     assert lines[7].get_color() == lines[2].get_color() and lines[7].get_linestyle() == "--"
@@ -88,7 +95,7 @@ def test_courses_are_told_apart_without_colour():
 def test_variants_share_a_colour_and_differ_in_their_dashes():
     names = ["SYMNet", "NeVF", "SYMNet + TTR", "SYMNet + NeVF"]
     courses = {name: ([1, 2], [0.4, 0.5]) for name in names}
-    lines = dice_against_time(courses, before=0.3).axes[0].lines[1:]
+    lines = dice_against_time(courses, before=0.38).axes[0].lines[1:]
     assert [line.get_linestyle() for line in lines] == ["-", "-", "--", ":"]
     assert len({line.get_color() for line in lines}) == 2
 
@@ -96,32 +103,31 @@ def test_variants_share_a_colour_and_differ_in_their_dashes():
 def test_a_watched_course_keeps_its_line_visible():
     """Protects long courses: every point is in the line, few have a symbol."""
     seconds = np.arange(1, 36)
-    line = dice_against_time({"a": (seconds, seconds / 40)}, before=0.3).axes[0].lines[1]
+    line = dice_against_time({"a": (seconds, seconds / 40)}, before=0.38).axes[0].lines[1]
     assert len(line.get_xdata()) == 35 and line.get_markevery() == 5
 
 
 def test_bands_and_the_papers_points_have_the_colour_of_their_course():
-    """Protects the reading: whose band, whose diamond; the start leaves the band as the course."""
+    """Protects the reading: whose band, whose symbol; the start leaves the band as the course."""
     courses = {"a": ([0, 1, 2], [0.3, 0.4, 0.5]), "b": ([4], [0.45])}
     bands = {"a": ([0.3, 0.35, 0.45], [0.3, 0.45, 0.55]), "b": ([0.4], [0.5])}
     figure = dice_against_time(courses, 0.3, bands, {"b": (60, 0.6)})
     axes = figure.axes[0]
     band, bar = axes.collections[0], axes.collections[2]
     assert np.array_equal(np.unique(band.get_paths()[0].vertices[:, 0]), [1, 2])
-    curve, other, diamond = (
-        next(line for line in axes.lines if line.get_marker() == marker) for marker in "osD"
-    )
+    curve, hollow, other = (line for line in axes.lines if line.get_marker() in ("o", "s"))
     assert band.get_facecolor()[0][:3] == pytest.approx(to_rgb(curve.get_color()))
     np.testing.assert_array_equal(bar.get_segments()[0], [[4, 0.4], [4, 0.5]])
-    np.testing.assert_array_equal(diamond.get_xydata(), [[60, 0.6]])
-    assert diamond.get_markeredgecolor() == other.get_color() != curve.get_color()
+    np.testing.assert_array_equal(hollow.get_xydata(), [[60, 0.6]])
+    assert hollow.get_markeredgecolor() == other.get_color() != curve.get_color()
+    assert hollow.get_marker() == other.get_marker() and hollow.get_markerfacecolor() == "none"
     assert "b reaches 0.450 after 4 s (in the paper 0.600)" in figure.alt
 
 
 def test_no_course_is_refused():
     """Protects the message: what was missing."""
     with pytest.raises(ValueError, match="^courses: "):
-        dice_against_time({"a": ([0], [0.3])}, before=0.3)
+        dice_against_time({"a": ([0], [0.3])}, before=0.38)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "any"])

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from nevf_lite.viz.comparisons import dice_against_time
 from nevf_lite.viz.sketch import curves
 from nevf_lite.viz.speeds import roofline
+from nevf_lite.viz.style import LETTER_COLOURS
 
 ENDS = {"low": [0.9, 0.2], "twin": [0.1, 0.5], "other twin": [0.3, 0.5], "high": [0.4, 0.8]}
 COURSES = {
@@ -80,9 +81,17 @@ def test_no_name_lies_on_a_line(name):
 def test_a_name_has_its_curves_colour_and_there_is_no_legend(name):
     """Protects the key: the colour says which curve, and nothing says it twice."""
     (axes,) = FIGURES[name]().axes
-    said = {text.get_text(): to_rgb(text.get_color()) for text in axes.texts}
-    assert said == {line.get_label(): to_rgb(line.get_color()) for line in axes.lines}
+    said = {text.get_text(): text.get_color() for text in axes.texts}
+    assert said == {line.get_label(): LETTER_COLOURS[line.get_color()] for line in axes.lines}
     assert axes.get_legend() is None
+
+
+def test_letters_can_be_read_on_white():
+    """Protects readers with weak eyes: 4.5:1, as WCAG asks of small text."""
+    for colour in LETTER_COLOURS.values():
+        parts = np.array(to_rgb(colour))
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.5, colour
 
 
 def test_names_at_the_edge_stand_in_the_order_of_their_curves():
