@@ -22,6 +22,7 @@ SCRIPTS = {
     "force": ("live_field.js", "live_wind.js", *SLICE, "live_force.js"),
     "kernel": ("live_field.js", "live_kernel.js"),
     "wave": ("live_field.js", "live_wind.js", "live_wave.js"),
+    "lattices": ("live_lattices.js",),
     "amdahl": ("live_field.js", "live_wind.js", "live_amdahl.js"),
     "results": ("live_results_time.js", "live_results_rows.js", "live_results.js"),
 }

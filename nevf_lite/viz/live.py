@@ -6,13 +6,19 @@ LiveFigure("siren", "A random SIREN, by its frequency.")
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from nevf_lite.viz.style import Picture
+import numpy as np
+from matplotlib.colors import Colormap, Normalize
+
+from nevf_lite.viz.cards import plane_of
+from nevf_lite.viz.style import GREY, Picture
 
 
 class LiveFigure:
@@ -39,6 +45,23 @@ class LiveFigure:
 
     def __repr__(self) -> str:
         return f"<live figure {self.name}: {self.says}>"
+
+
+def still(
+    values, colours: Colormap = GREY, limits: tuple[float, float] = (0.0, 1.0), quality: int = 70
+) -> str:
+    """An image for a live figure's script: a data URL of a WebP.
+
+    values: (H, W) or (1, 1, H, W); axis 0 runs right and axis 1 up. limits: the values of the first
+    and the last colour. quality: of WebP, 0 to 100.
+    """
+    from PIL import Image
+
+    scaled = Normalize(*limits, clip=True)(plane_of(values)).T[::-1]
+    stream = io.BytesIO()
+    pixels = (255 * colours(scaled)[..., :3]).round().astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "WEBP", quality=quality)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def explore(

@@ -6,6 +6,7 @@ Mouse, finger and keyboard; light and dark; a phone; and the same numbers as the
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import sys
@@ -15,10 +16,11 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nevf_lite.fields import SirenField
 from nevf_lite.grid import resize, sparse_shape
-from nevf_lite.viz.live import LiveFigure
+from nevf_lite.viz.live import LiveFigure, still
 from nevf_lite.viz.quiz import Card, Quiz, front
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,7 @@ CHAPTERS = {
     "force": "04_similarity",
     "kernel": "09_voxel_or_field",
     "wave": "11_step_size",
+    "lattices": "14_features",
     "amdahl": "16_fast_kernels",
 }
 MOST_BYTES = 300_000  # of one figure's recording or script; what all share is small
@@ -51,13 +54,21 @@ def cards() -> str:
     return Quiz(made)._repr_html_()
 
 
+def lattices() -> dict:
+    """Two lattices on 20 x 24 voxels: the more are on, the brighter, and 0.1 of Dice for each."""
+    grey = [still(np.full((20, 24), share)) for share in (0.2, 0.5, 0.8)]
+    on = [number.bit_count() for number in range(4)]
+    states = [{"dice": n / 10, "warped": grey[n], "velocity": grey[n]} for n in on]
+    return {"shape": (20, 24), "names": ["8", "2"], "fixed": grey[0], "states": states}
+
+
 @pytest.fixture
 def show(live):
     """show(name, ...): the page of a figure that is ready."""
 
     def opened(name: str, *look, **more):
-        given = {"amdahl": {size: {"a piece": [2, 1]} for size in "124"}}.get(name)
-        figure = LiveFigure(name, "What it shows.", given)
+        given = {"amdahl": {size: {"a piece": [2, 1]} for size in "124"}, "lattices": lattices()}
+        figure = LiveFigure(name, "What it shows.", given.get(name))
         body = cards() if name == "quiz" else figure._repr_html_()
         return live(name, body, *look, **more)
 
@@ -238,6 +249,29 @@ def test_on_paper_a_card_shows_both_its_sides(show):
         turned = "e => getComputedStyle(e).transform"
         for part in page.locator(".nl-sheet, .nl-back").all():
             assert part.evaluate(turned) == "none"
+
+
+def test_lattices_are_switched_off_and_on(show):
+    """By mouse and by key: the pictures and the Dice are those of the lattices that are on."""
+    with show("lattices") as page:
+        words, last = page.locator(".nl-words"), drawn(page)
+        assert words.inner_text().startswith("Dice 0.200;")
+        page.get_by_role("button", name="2", exact=True).click()
+        assert words.inner_text().startswith("Dice 0.100;")
+        assert page.get_attribute("figure", "data-on") == "1"
+        fixed, *changed = drawn(page)
+        assert fixed == last[0] and all(a != b for a, b in zip(changed, last[1:], strict=True))
+        page.keyboard.press("Enter")
+        assert words.inner_text().startswith("Dice 0.200;") and drawn(page) == last
+
+
+def test_a_still_has_axis_0_to_the_right_and_axis_1_upwards():
+    values = np.zeros((20, 30))
+    values[10:, 20:] = 1
+    data = base64.b64decode(still(values, quality=95).partition(",")[2])
+    picture = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    assert picture.shape == (30, 20)
+    assert picture[2, 17] > 240 and picture[27, 2] < 30 and picture[2, 2] < 30
 
 
 def test_the_answers_are_folds_where_no_script_runs():
