@@ -14,6 +14,7 @@
   if (!root) return;
   const field = window.nevfField;
   const draw = window.nevfDraw;
+  const { signed } = window.nevfSigns;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const canvas = part("warped");
   const sliders = ["amplitude", "smoothness", "squarings"];
@@ -108,7 +109,6 @@
   const letters = (value) =>
     btoa(JSON.stringify(value)).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
   const whole = (value) => value.toLocaleString("en-GB");
-  const signed = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2).replace("-", "−");
   const voxels = (value) =>
     value > 0 && value < 0.001 ? "below 0.001" : value.toFixed(value < 1 ? 3 : 1);
 
