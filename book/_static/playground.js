@@ -121,7 +121,7 @@
     part("longest").textContent = `${longest.toFixed(1)} voxels`;
     part("trip").textContent =
       `mean ${voxels(roundTrip.mean)}, largest ${voxels(roundTrip.max)} voxels`;
-    part("inverse-title").textContent = flows ? "Inverse, exp(−v)" : "Minus the field, x − v(x)";
+    part("inverse-title").textContent = flows ? "Inverse, exp(−v)" : "Opposite, x − v(x)";
     part("squarings").disabled = !flows;
     part("undo").disabled = past.length === 0;
     part("clear").disabled = state.strokes.length === 0;
