@@ -408,6 +408,27 @@ def test_weights_change_the_run_and_the_frequency_begins_another(live):
     live.wait_for_function("nevfLive.shown()?.record.iteration === 0")
 
 
+def test_a_new_run_runs_unless_it_is_held(live):
+    """Looking back is no wish to stop; the button is, and then it says what it waits for."""
+    waits = "document.querySelector('[data-part=run]').classList.contains('is-waiting')"
+    assert live.evaluate(waits)
+    live.click("[data-part=run]")
+    live.wait_for_function("nevfLive.shown().record.iteration > 3", timeout=60_000)
+    live.focus("[data-part=look]")
+    live.keyboard.press("Home")
+    assert not rest(live)["running"] and not live.evaluate(waits)
+    live.focus("[data-setting=omega]")
+    live.keyboard.press("ArrowRight")
+    live.wait_for_function("nevfLive.shown()?.record.iteration > 3", timeout=60_000)
+    live.click("[data-part=run]")
+    assert not rest(live)["running"]
+    live.focus("[data-setting=omega]")
+    live.keyboard.press("ArrowRight")
+    live.wait_for_function("nevfLive.shown()?.record.iteration === 0")
+    live.wait_for_function(waits)
+    assert live.inner_text("[data-part=run]") == "Run" and not rest(live)["running"]
+
+
 def test_the_keyboard_chooses_a_brain_and_looks_back(live):
     before = picture(live)
     live.focus("[data-part=pick-moving] input:checked")
