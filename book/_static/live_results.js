@@ -80,7 +80,8 @@
     }
     const mark = live.make("span", { class: "nl-dot nl-tilted", style: `border-color:${PAPER}` });
     key.append(live.make("span", {}, mark, "the paper"));
-    key.append(live.make("span", {}, `pale: fewer than ${data.few} pairs`));
+    const pale = live.make("span", { class: "nl-dot nl-pale" });
+    key.append(live.make("span", {}, pale, `pale: fewer than ${data.few} pairs`));
 
     // One entry for each method of the data set: its pairs, mean, and what else is shown.
     const printed = (name) =>
