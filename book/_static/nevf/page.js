@@ -11,7 +11,7 @@
 "use strict";
 
 (() => {
-  const root = document.getElementById("nevf-live");
+  const root = document.getElementById("nevf-bench");
   if (!root) return;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const pictures = window.nevfPictures;
