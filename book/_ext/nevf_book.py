@@ -92,7 +92,8 @@ def _fix_pages(app, exception) -> None:
             )
             if path == Path(app.outdir) / f"{HOME}.html":
                 titles = {name: title.astext() for name, title in app.env.titles.items()}
-                fixed = fix_home(fixed, titles, Path(app.outdir) / "_static")
+                static = Path(app.outdir) / "_static"
+                fixed = fix_home(fixed, titles, static, app.config.html_baseurl)
             path.write_text(fixed + FIXED, encoding="utf-8")
 
 

@@ -100,6 +100,8 @@ def _papers(entry: Entry) -> str:
     for finding in entry.findings:
         if not np.isnan(finding.printed):
             value = f"{form.format(finding.printed).replace('-', '−')}{unit}"
+            if claim.kind == "level":  # the spread that decides how near is near
+                value += f"{HOLD}±{HOLD}{form.format(finding.sd)}"
             told[f"{TITLES[finding.dataset]} {value}"] = _beside(entry, finding)
     several = len({*told.values()}) > 1
     return "<br>".join(f"{name}{line}" if several else line for line, name in told.items())

@@ -57,15 +57,17 @@ def number(page: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def fix_home(text: str, titles: dict[str, str], static: Path) -> str:
+def fix_home(text: str, titles: dict[str, str], static: Path, address: str = "") -> str:
     """The home page with its hero, its map, its title and what others show of a link to it.
 
-    titles: of every page. static: the built book's folder for the thumbnails.
+    titles: of every page. static: the built book's folder for the thumbnails. address: of the site,
+    where it is known; a picture to share has to be named in full, and without it there is none.
     """
     text = re.sub(r"<title>.*?</title>", "<title>NeVF, hands on</title>", text, flags=re.S)
     named = {"description": DESCRIPTION}
     shared = {"title": "NeVF, hands on", "description": DESCRIPTION, "type": "book"}
-    shared["image"] = "../_static/share.webp"
+    if address:
+        shared["image"] = f"{address.rstrip('/')}/_static/share.webp"
     tags = [f'<meta name="{name}" content="{html.escape(c)}">' for name, c in named.items()]
     tags += [
         f'<meta property="og:{name}" content="{html.escape(c)}">' for name, c in shared.items()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-SHARED = ("playground_field.js", "playground_draw.js", "live.js")
+SHARED = ("playground_field.js", "playground_draw.js", "playground_signs.js", "live.js")
 #: A slice of the template, and local NCC with its gradient.
 SLICE = ("playground_slice.js", "nevf/losses.js", "live_slice.js")
 #: The live figures: what each needs besides, in order.

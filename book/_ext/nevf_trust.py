@@ -94,7 +94,7 @@ def coverage_table(rows: list[dict[str, str]]) -> str:
     cells, further = {}, dict.fromkeys(presets, float("-inf"))
     for row in rows:
         place = f"{row['scan']} scan, {row['cut']}", row["preset"]
-        cells[place] = f"{float(row['dice_cut']):.3f}\u00a0/ {float(row['dice_whole']):.3f}"
+        cells[place] = f"{float(row['dice_cut']):.3f}\u00a0/\u00a0{float(row['dice_whole']):.3f}"
         more = float(row["furthest_cut"]) - float(row["furthest_whole"])
         further[row["preset"]] = max(further[row["preset"]], more)
     lines = [["cut", *(f"`{preset}`" for preset in presets)]]

@@ -4,6 +4,7 @@
 "use strict";
 
 window.nevfLive = (() => {
+  const { minus } = window.nevfSigns;
   const { STYLE } = window.nevfDraw; // the colours of nevf_lite/viz/style.py
   const CURVES = ["#2f86cc", "#d9660d", "#1f9d78", "#b05a94"];
   const LADDER = ladder(STYLE.DIVERGING);
@@ -118,7 +119,7 @@ window.nevfLive = (() => {
       left + ((v - axes.x.low) / (axes.x.high - axes.x.low)) * (width - left - right);
     const up = (v) =>
       height - bottom - ((v - axes.y.low) / (axes.y.high - axes.y.low)) * (height - top - bottom);
-    const told = ({ show = String }, tick) => show(tick);
+    const told = ({ show = minus }, tick) => show(tick);
     const parts = [];
     for (const tick of axes.x.ticks) {
       const x = along(tick).toFixed(1);

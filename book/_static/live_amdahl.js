@@ -4,7 +4,15 @@
 (() => {
   const live = window.nevfLive;
   const { player } = window.nevfWind;
-  const COLOURS = [...live.CURVES, "#8a8f98"];
+  const [BLUE, ORANGE, GREEN, PINK] = live.CURVES;
+  // A piece has its colour of the roofline further up.
+  const COLOURS = {
+    network: "#8a8f98",
+    squarings: ORANGE,
+    pull: BLUE,
+    "local NCC": GREEN,
+    penalties: PINK,
+  };
   const RECORDED = 6; // squarings in the recorded run
   const SIZES = ["1", "2", "4"];
 
@@ -27,7 +35,7 @@
         later();
       });
       button.setAttribute("aria-pressed", true);
-      button.style.borderLeft = `0.6rem solid ${COLOURS[k]}`;
+      button.style.borderLeft = `0.6rem solid ${COLOURS[piece]}`;
       return button;
     });
     const play = player(lanes, 9, set("share"));
@@ -61,7 +69,7 @@
         let at = 0;
         values.forEach((value, k) => {
           const wide = (value / plain) * width;
-          parts.push(`<rect x="${at}" y="${top}" width="${wide}" height="16" fill="${COLOURS[k]}"/>`);
+          parts.push(`<rect x="${at}" y="${top}" width="${wide}" height="16" fill="${COLOURS[pieces[k]]}"/>`);
           at += wide;
         });
       };

@@ -4,7 +4,7 @@
 
 (() => {
   const live = window.nevfLive;
-  const { draw: drawTime, diamond } = window.nevfResultsTime;
+  const { draw: drawTime, diamond, nearest } = window.nevfResultsTime;
   const { table: tabled, download } = window.nevfResultsRows;
   const PAPER = live.CURVES[1];
   const MACHINES = [live.CURVES[0], live.CURVES[2], live.CURVES[3]];
@@ -36,11 +36,13 @@
     for (const row of all) row.pair = `${row.fixed} ← ${row.moving}`;
     const machines = [...new Set(all.map(({ machine }) => machine))];
     const colours = Object.fromEntries(machines.map((m, k) => [m, MACHINES[k % MACHINES.length]]));
-    const state = { dataset: Object.keys(data.titles)[0], sort: "dice", pinned: "", pair: "" };
+    // mark: the title of the one that was pressed in Dice against time, and whose method it is
+    const none = { pinned: "", pair: "", mark: "", method: "" };
+    const state = { dataset: Object.keys(data.titles)[0], sort: "dice", ...none };
 
     const titles = Object.entries(data.titles);
     const dataset = choice("Data set", titles, state.dataset, (value) => {
-      Object.assign(state, { dataset: value, pinned: "", pair: "" });
+      Object.assign(state, none, { dataset: value });
       draw();
     });
     const sort = choice("Sort by", Object.entries(SORTS), state.sort, (value) => {
@@ -55,6 +57,7 @@
     const words = live.make("p", { class: "nl-words", role: "status" });
     const timeTitle = live.make("div", { class: "nl-title" }, "Dice against time");
     const time = live.make("div", { class: "nl-chart nl-time" });
+    const named = live.make("p", { class: "nl-words", role: "status" });
     const key = live.make("p", { class: "nl-key" });
     const table = live.make("details", { class: "nl-table" });
     const save = live.button("Download the rows (CSV)", () =>
@@ -66,6 +69,7 @@
       words,
       timeTitle,
       time,
+      named,
       key,
       live.make("div", { class: "nevf-buttons" }, save),
       table,
@@ -76,6 +80,8 @@
     }
     const mark = live.make("span", { class: "nl-dot nl-tilted", style: `border-color:${PAPER}` });
     key.append(live.make("span", {}, mark, "the paper"));
+    const pale = live.make("span", { class: "nl-dot nl-pale" });
+    key.append(live.make("span", {}, pale, `pale: fewer than ${data.few} pairs`));
 
     // One entry for each method of the data set: its pairs, mean, and what else is shown.
     const printed = (name) =>
@@ -118,7 +124,8 @@
       const high = Math.ceil(20 * Math.max(...values)) / 20;
       dots(shown, low, high);
       tell(shown);
-      drawTime(time, marks(shown), `Mean Dice against seconds, ${data.titles[state.dataset]}`);
+      const say = `Mean Dice against seconds, ${data.titles[state.dataset]}`;
+      drawTime(time, marks(shown), say, state.mark);
       table.replaceChildren(live.make("summary", {}, "As a table"), tabled(shown));
       host.dataset.measured = JSON.stringify({
         ...state,
@@ -143,11 +150,14 @@
         parts.push(`<text x="${x}" y="${height - 20}" text-anchor="middle">${(v / 20).toFixed(2)}</text>`);
       }
       parts.push(`<text x="${(left + width - right) / 2}" y="${height - 3}" text-anchor="middle">Dice (1 is perfect)</text>`);
-      const path = [];
+      let path = ""; // from row to row; broken where one lacks the pair
+      let joined = false;
       shown.forEach(({ label, rows, few, dice, paper }, k) => {
         const y = top + high_ * (k + (narrow ? 0.68 : 0.5));
         const [x0, y0, end] = narrow ? [4, y - 13, "start"] : [left - 12, y + 4, "end"];
         const dim = few ? ' class="nl-few"' : label === "NeVF" ? ' class="nl-ours"' : "";
+        if (label === state.method)
+          parts.push(`<rect class="nl-lit" y="${top + high_ * k}" width="${width}" height="${high_}" rx="4"/>`);
         parts.push(`<text x="${x0}" y="${y0}" text-anchor="${end}"${dim}>${label}</text>`);
         parts.push(`<text x="${width - 4}" y="${y + 4}" text-anchor="end"${dim}>n = ${rows.length}</text>`);
         parts.push(`<path class="nl-grid" d="M${left} ${y}H${width - right}"/>`);
@@ -155,10 +165,12 @@
           const x = along(dice).toFixed(1);
           parts.push(`<path class="nl-mean" d="M${x} ${y - 9}V${y + 9}"/>`);
         }
+        const before = joined;
+        joined = rows.some((row) => row.pair === state.pair);
         for (const row of rows) {
           const x = along(row.dice).toFixed(1);
           const on = row.pair === state.pair;
-          if (on) path.push(`${x} ${y}`);
+          if (on) path += `${before ? "L" : "M"}${x} ${y}`;
           const kind = `nl-pair-dot${on ? " is-on" : ""}${label === BEFORE ? " is-before" : ""}`;
           parts.push(
             `<circle class="${kind}" data-pair="${row.pair}" cx="${x}" cy="${y}" r="${on ? 6.5 : 5}"><title>${label}, ${row.pair}: ${row.dice.toFixed(3)}</title></circle>`,
@@ -166,23 +178,11 @@
         }
         if (paper) parts.push(diamond(along(paper), y, 6, `style="stroke:${PAPER}"`));
       });
-      if (path.length > 1) parts.push(`<path class="nl-follow" d="M${path.join("L")}"/>`);
+      if (path) parts.push(`<path class="nl-follow" d="${path}"/>`);
       plot.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Dice of every pair, a row for each method; the table below has the same numbers">${parts.join("")}</svg>`;
     }
 
-    // The pair of the nearest dot within a finger's reach, or "".
-    function pairAt({ clientX, clientY }) {
-      let [best, reach] = ["", 16];
-      for (const dot of plot.querySelectorAll("[data-pair]")) {
-        const box = dot.getBoundingClientRect();
-        const away = Math.hypot(
-          clientX - box.left - box.width / 2,
-          clientY - box.top - box.height / 2,
-        );
-        if (away < reach) [best, reach] = [dot.dataset.pair, away];
-      }
-      return best;
-    }
+    const pairAt = (event) => nearest(plot, "[data-pair]", event)?.dataset.pair ?? "";
     plot.addEventListener("pointermove", (event) => {
       const wanted = pairAt(event) || state.pinned;
       if (wanted === state.pair) return;
@@ -197,6 +197,12 @@
       state.pinned = state.pair = pairAt(event);
       draw();
     });
+    time.addEventListener("click", (event) => {
+      const found = nearest(time, "[data-mark]", event);
+      const { title, label } = found ? marks(methods())[found.dataset.mark] : {};
+      Object.assign(state, { mark: title ?? "", method: label ?? "" });
+      draw();
+    });
 
     function tell(shown) {
       const having = shown.flatMap(({ label, rows }) =>
@@ -205,6 +211,7 @@
       words.textContent = state.pair
         ? `${state.pair}: ${having.join(", ")}.`
         : `${data.titles[state.dataset]}: ${shown.length - 1} methods; n is the number of pairs.`;
+      named.textContent = state.mark ? `${state.mark}.` : "Press a mark and it says what it is.";
     }
 
     // The marks of the second plot: our means by processor, the paper's as they are printed.

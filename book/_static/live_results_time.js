@@ -1,5 +1,5 @@
 // Page "The results": mean Dice against time, one mark for each method and processor, and the
-// paper's methods as diamonds.
+// paper's methods as diamonds. A mark that is pressed is named.
 "use strict";
 
 window.nevfResultsTime = (() => {
@@ -36,8 +36,23 @@ window.nevfResultsTime = (() => {
     return "";
   }
 
-  // marks: [{ label, dice, seconds, colour, paper, few, title }].
-  function draw(place, marks, say) {
+  // The element of `query` in `place` nearest to a pointer, within a finger's reach; or undefined.
+  function nearest(place, query, { clientX, clientY }) {
+    let [best, reach] = [undefined, 16];
+    for (const element of place.querySelectorAll(query)) {
+      const box = element.getBoundingClientRect();
+      const away = Math.hypot(
+        clientX - box.left - box.width / 2,
+        clientY - box.top - box.height / 2,
+      );
+      if (away < reach) [best, reach] = [element, away];
+    }
+    return best;
+  }
+
+  // marks: [{ label, dice, seconds, colour, paper, few, title }]. chosen: the title of the mark that
+  // is named before all others, in a ring.
+  function draw(place, marks, say, chosen) {
     const all = marks.map(({ dice }) => dice);
     const low = Math.floor(20 * Math.min(...all)) / 20;
     const high = Math.ceil(20 * Math.max(...all)) / 20;
@@ -69,18 +84,21 @@ window.nevfResultsTime = (() => {
       const shape = paper
         ? diamond(x, y, 6, `style="stroke:${colour}"`)
         : `<circle style="fill:${colour}" cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="5"/>`;
-      parts.push(`<g${few ? ' opacity="0.55"' : ""}><title>${title}</title>${shape}</g>`);
+      parts.push(`<g data-mark="${k}"${few ? ' opacity="0.55"' : ""}><title>${title}</title>${shape}</g>`);
+      if (title === chosen)
+        parts.push(`<circle class="nl-ring" cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="9"/>`);
     });
     pen.font = `12px ${getComputedStyle(place).fontFamily}`;
-    const order = marks.map((_, k) => k).sort((i, j) => marks[i].few - marks[j].few);
+    const rank = ({ title, few }) => (title === chosen ? -1 : few ? 1 : 0);
+    const order = marks.map((_, k) => k).sort((i, j) => rank(marks[i]) - rank(marks[j]));
     for (const k of order) {
-      const reaches = marks[k].few ? [9] : [9, 18, 30];
+      const reaches = rank(marks[k]) > 0 ? [9] : [9, 18, 30];
       const frame = [left + 2, top, width, height - bottom - 2];
       const name = named(marks[k].label, shapes[k], taken, frame, reaches);
-      if (name) parts.push(name); // without room it is left to its title
+      if (name) parts.push(name); // without room it is left to its title and to a press
     }
     place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${say}">${parts.join("")}</svg>`;
   }
 
-  return { draw, diamond };
+  return { draw, diamond, nearest };
 })();

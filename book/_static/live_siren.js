@@ -82,7 +82,7 @@
       const measured = half === null ? "more than half the box" : `${half.toFixed(0)} mm`;
       words.textContent =
         `Measured half-length: ${measured}; by the rule: ${rule.toFixed(0)} mm. ` +
-        `|J| from ${low.toFixed(2)}; ${folds ? `${folds} cells fold` : "nothing folds"}.`;
+        `|J| from ${window.nevfSigns.signed(low)}; ${folds ? `${folds} cells fold` : "nothing folds"}.`;
       host.dataset.measured = JSON.stringify({ ...state, half, rule, low, folds });
     }
     return draw;

@@ -14,6 +14,7 @@
   if (!root) return;
   const field = window.nevfField;
   const draw = window.nevfDraw;
+  const { signed } = window.nevfSigns;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const canvas = part("warped");
   const sliders = ["amplitude", "smoothness", "squarings"];
@@ -108,7 +109,6 @@
   const letters = (value) =>
     btoa(JSON.stringify(value)).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
   const whole = (value) => value.toLocaleString("en-GB");
-  const signed = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2).replace("-", "−");
   const voxels = (value) =>
     value > 0 && value < 0.001 ? "below 0.001" : value.toFixed(value < 1 ? 3 : 1);
 
@@ -121,7 +121,7 @@
     part("longest").textContent = `${longest.toFixed(1)} voxels`;
     part("trip").textContent =
       `mean ${voxels(roundTrip.mean)}, largest ${voxels(roundTrip.max)} voxels`;
-    part("inverse-title").textContent = flows ? "Inverse, exp(−v)" : "Minus the field, x − v(x)";
+    part("inverse-title").textContent = flows ? "Inverse, exp(−v)" : "Opposite, x − v(x)";
     part("squarings").disabled = !flows;
     part("undo").disabled = past.length === 0;
     part("clear").disabled = state.strokes.length === 0;

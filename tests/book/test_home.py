@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+pytest.importorskip("sphinx")
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import nevf_home  # noqa: E402
+
 HOME = "notebooks/00_preface.html"
 
 
@@ -67,9 +72,19 @@ def test_the_hero_moves_by_itself_or_stands_still(visit, site):
         assert seen.page.locator(flows).bounding_box()["width"] > 250
 
 
-@pytest.mark.parametrize("name", ["description", "og:description", "og:image"])
+@pytest.mark.parametrize("name", ["description", "og:description"])
 def test_a_link_to_it_can_be_shown(visit, site, name):
     with visit(f"{site}/{HOME}") as seen:
         found = seen.page.locator(f'meta[name="{name}"], meta[property="{name}"]')
         assert found.count() == 1 and len(found.get_attribute("content")) > 10
         assert seen.page.title() == "NeVF, hands on"
+
+
+def test_the_picture_to_share_has_a_whole_address_or_none(tmp_path):
+    """A service that shows a link does not follow an address that begins with dots."""
+    page = "<title>x</title>"
+    titles = {name: name for _, pages in nevf_home.contents() for name in pages}
+    assert "og:image" not in nevf_home.fix_home(page, titles, tmp_path)
+    shown = nevf_home.fix_home(page, titles, tmp_path, "https://example.org/book/")
+    assert 'content="https://example.org/book/_static/share.webp"' in shown
+    assert (ROOT / "book" / "_static" / "share.webp").is_file()

@@ -129,6 +129,9 @@ def test_what_has_no_kernel_is_the_limit(show, measured):
         assert (found["chosen"], found["left"]) == (2.25, 1.5)
         assert "at most 3.3 times" in page.inner_text("[role=status]")
         assert page.get_by_text("network", exact=True).get_attribute("aria-pressed") == "false"
+        fills = "[...document.querySelectorAll('.nl-clock rect')].map(r => r.getAttribute('fill'))"
+        colours = page.evaluate(fills)
+        assert colours == 2 * ["#8a8f98", "#d9660d", "#2f86cc"]  # those of the roofline
         page.get_by_label("Squarings", exact=True).focus()
         page.keyboard.press("Home")
         assert measured(page)["plain"] == 2

@@ -101,6 +101,44 @@ def test_a_pair_is_followed_by_mouse_keyboard_and_finger(show, measured):
         assert measured(page)["pinned"]
 
 
+def test_the_line_of_a_pair_leaves_out_rows_that_lack_it(show):
+    """It joins neighbours only: a line through a row that has not run the pair would say it has."""
+    rows = nevf_explorer.rows()
+    here = rows[rows["dataset"] == "mindboggle"]
+    having = here.groupby(["fixed", "moving"])["label"].nunique().sort_values()
+    pair = having[having < here["label"].nunique()].index[-1]
+    with show() as page:
+        page.get_by_label("Follow a pair").select_option(" ← ".join(pair))
+        heights = page.evaluate("""() => [...new Set([...document.querySelectorAll(".nl-pair-dot")]
+            .map((dot) => +dot.getAttribute("cy")))].sort((a, b) => a - b)""")
+        path = page.get_attribute(".nl-follow", "d")
+        lit = page.locator(".nl-pair-dot.is-on").count()
+    runs = [[float(y) for y in re.findall(r" ([\d.]+)", run)] for run in path.split("M")[1:]]
+    assert len(runs) > 1 and sum(map(len, runs)) == lit
+    for run in runs:
+        at = heights.index(run[0])
+        assert run == heights[at : at + len(run)]
+
+
+@pytest.mark.parametrize(("size", "touch"), [("desktop", False), ("phone", True)])
+def test_a_mark_that_is_pressed_says_what_it_is(show, measured, size, touch):
+    with show(size, touch=touch) as page:
+        assert "pale: fewer than" in page.inner_text(".nl-key")
+        mark = page.locator(".nl-time g[data-mark='0']")
+        mark.scroll_into_view_if_needed()
+        box = mark.bounding_box()
+        place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.touchscreen.tap(*place) if touch else page.mouse.click(*place)
+        found = measured(page)
+        told = page.locator(".nl-time + .nl-words").inner_text()
+        assert told == f"{found['mark']}." and told.startswith(f"{found['method']}: Dice")
+        if size == "desktop":  # where there is room for the name in the picture too
+            assert found["method"] in page.locator(".nl-time .nl-name").all_text_contents()
+        assert page.locator(".nl-lit").count() == page.locator(".nl-ring").count() == 1
+        page.locator(".nl-time").click(position={"x": 3, "y": 3})
+        assert measured(page)["mark"] == "" and page.locator(".nl-lit").count() == 0
+
+
 def test_the_rows_are_downloaded_whole(show, tmp_path):
     with show() as page:
         with page.expect_download() as wait:

@@ -382,7 +382,7 @@ def test_a_mouse_runs_pauses_steps_and_starts_again(live):
 
 
 def test_a_preset_sets_the_controls_and_runs(live):
-    live.click("#nevf-live [data-nevf-preset=voxel]")
+    live.click("#nevf-bench [data-nevf-preset=voxel]")
     live.wait_for_function("nevfLive.shown()?.record.iteration > 2", timeout=60_000)
     live.click("[data-part=run]")
     rest(live)
@@ -405,7 +405,28 @@ def test_weights_change_the_run_and_the_frequency_begins_another(live):
     live.focus("[data-setting=omega]")
     live.keyboard.press("ArrowRight")
     assert setting(live, "omega") == 20
+    live.wait_for_function("nevfLive.shown()?.running && nevfLive.shown().record.iteration < 100")
+
+
+def test_a_new_run_runs_unless_it_is_held(live):
+    """Looking back is no wish to stop; the button is, and then it says what it waits for."""
+    waits = "document.querySelector('[data-part=run]').classList.contains('is-waiting')"
+    assert live.evaluate(waits)
+    live.click("[data-part=run]")
+    live.wait_for_function("nevfLive.shown().record.iteration > 3", timeout=60_000)
+    live.focus("[data-part=look]")
+    live.keyboard.press("Home")
+    assert not rest(live)["running"] and not live.evaluate(waits)
+    live.focus("[data-setting=omega]")
+    live.keyboard.press("ArrowRight")
+    live.wait_for_function("nevfLive.shown()?.record.iteration > 3", timeout=60_000)
+    live.click("[data-part=run]")
+    assert not rest(live)["running"]
+    live.focus("[data-setting=omega]")
+    live.keyboard.press("ArrowRight")
     live.wait_for_function("nevfLive.shown()?.record.iteration === 0")
+    live.wait_for_function(waits)
+    assert live.inner_text("[data-part=run]") == "Run" and not rest(live)["running"]
 
 
 def test_the_keyboard_chooses_a_brain_and_looks_back(live):
@@ -451,7 +472,7 @@ def test_picture_and_controls_fit_a_laptop_s_screen(browser, page_file):
     page = context.new_page()
     page.goto(page_file.as_uri())
     page.evaluate("nevfLive.ready")
-    assert page.locator("#nevf-live").bounding_box()["height"] < 720
+    assert page.locator("#nevf-bench").bounding_box()["height"] < 720
     context.close()
 
 
@@ -572,3 +593,17 @@ def test_a_script_is_one_sitting():
     """At most 250 lines, as in the package."""
     lengths = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in FOLDER.iterdir()}
     assert max(lengths.values()) <= 250
+
+
+def test_a_preset_below_the_bench_brings_it_back(visit, site):
+    """On the built page, whose headings have names too: the bench is not the whole page."""
+    with visit(f"{site}/book/nevf_in_the_page.html") as seen:
+        seen.page.evaluate("nevfLive.ready")
+        assert seen.page.locator("#nevf-bench").count() == 1
+        below = seen.page.locator("[data-nevf-preset=paper]").last
+        below.scroll_into_view_if_needed()
+        before = seen.page.evaluate("scrollY")
+        below.click()
+        top = "document.querySelector('#nevf-bench canvas').getBoundingClientRect().top"
+        seen.page.wait_for_function(f"{top} > 0 && {top} < innerHeight")
+        assert seen.page.evaluate("scrollY") < before

@@ -95,6 +95,16 @@ def test_a_claim_shows_both_numbers_the_interval_and_the_pairs():
     assert f"Mindboggle {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" in line
 
 
+def test_a_level_shows_the_spread_that_judges_it():
+    """Without it "holds" beside a number that is far off looks like a blunder."""
+    levels = [entry for entry in nevf_claims.entries() if entry.claim.kind == "level"]
+    assert levels
+    for entry in levels:
+        shown = nevf_claims.claims_table(entry.claim.part).replace(nevf_claims.HOLD, " ")
+        for found in entry.findings:
+            assert f"{found.printed:.3f} ± {found.sd:.3f}" in shown
+
+
 def test_the_headline_counts_every_claim():
     counted = [int(n) for n in re.findall(r"\d+", nevf_claims.headline())]
     assert counted[0] == sum(counted[1:]) == len(nevf_claims.entries())

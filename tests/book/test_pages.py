@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -76,3 +78,24 @@ def test_a_line_is_short_enough_to_find_the_next_one(visit, site, name):
             "[...document.querySelectorAll('.bd-article section > p')].map(p => p.offsetWidth)"
         )
         assert max(widths) <= 44 * 16
+
+
+def test_a_formula_that_goes_on_says_so(visit, site):
+    """A phone has no bar to scroll by: the edge behind which there is more lies in a shadow."""
+
+    def edges(formula) -> list[int]:
+        """The lightest pixel near the left edge and near the right one, at half height."""
+        image = Image.open(io.BytesIO(formula.screenshot())).convert("L")
+        above, below = image.height // 4, 3 * image.height // 4
+        near = (image.crop((x, above, x + 1, below)) for x in (3, image.width - 4))
+        return [column.getextrema()[1] for column in near]
+
+    with visit(f"{site}/notebooks/05_neural_fields.html", "phone", "light") as seen:
+        formula = seen.page.locator("div.math mjx-container").first
+        formula.wait_for()
+        assert formula.evaluate("e => e.scrollWidth > e.clientWidth")
+        left, right = edges(formula)
+        assert left > 250 and right < 235
+        formula.evaluate("e => { e.scrollLeft = e.scrollWidth; }")
+        left, right = edges(formula)
+        assert left < 235 and right > 250

@@ -290,6 +290,21 @@ def test_sliders_and_switch_change_what_is_drawn(play):
     assert all(now[panel] == none[panel] for panel in PANELS), "no squaring: x + v(x), the same map"
 
 
+@pytest.mark.parametrize("size", ["phone", "desktop"])
+def test_the_switch_moves_nothing(visit, address, size):
+    """In either mode the pictures stand where they stood and no control leaves its column."""
+    outside = """() => [...document.querySelectorAll(".pg-slider *")].filter((e) =>
+      e.getBoundingClientRect().right > e.parentNode.getBoundingClientRect().right + 1).length"""
+    tops = """() => [...document.querySelectorAll("#nevf-playground canvas")].map((canvas) =>
+      canvas.getBoundingClientRect().y)"""
+    with visit(address, size) as seen:
+        seen.page.evaluate("nevfPlayground.ready")
+        before = seen.page.evaluate(tops)
+        for mode in ("displacement", "velocity"):
+            seen.page.evaluate("mode => nevfPlayground.replay({ mode })", mode)
+            assert seen.page.evaluate(tops) == before and seen.page.evaluate(outside) == 0
+
+
 def test_the_numbers_are_told_to_a_screen_reader(play):
     play.click("#nevf-playground [data-playground-preset=fold]")
     status = play.locator("[role=status]")

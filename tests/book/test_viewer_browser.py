@@ -386,10 +386,13 @@ def test_nothing_covers_a_letter_or_cuts_it(visit, pages, size):
               return fill.apply(this, arguments); }; }"""
         )
         for turned in ("0, 0", "0.7, -0.4", "0.9, 1.2"):
-            act = f"turn({turned}); redraw('position')"
-            after(frame, lambda act=act: frame.evaluate(act))
+            for factor in (1, 4, 0.25):
+                act = (
+                    f"turn({turned if factor == 1 else '0, 0'}); zoom({factor}); redraw('position')"
+                )
+                after(frame, lambda act=act: frame.evaluate(act))
         letters = frame.evaluate("window.letters")
-        assert len(letters) > 3 * 6
+        assert len(letters) > 3 * 3 * 6
         for letter, x, y, width, height in letters:
             assert 7 <= x <= width - 7 and 7 <= y <= height - 7, letter
         scene, legend, hint = (
@@ -408,12 +411,15 @@ def test_nothing_covers_a_letter_or_cuts_it(visit, pages, size):
 
 
 def test_the_hint_goes(visit, pages):
-    """ "Drag to turn" is there until somebody turns it."""
-    with visit(pages["3"]) as seen:
-        frame = inside(seen.page)
-        assert "Drag to turn" in frame.locator(".hint").inner_text()
-        frame.locator("#scene").press("ArrowLeft")
-        frame.wait_for_function("getComputedStyle(document.querySelector('.hint')).opacity === '0'")
+    """ "Drag to turn" is there until somebody turns the brain, or takes hold of it."""
+    for touch in (lambda scene: scene.press("ArrowLeft"), lambda scene: scene.click()):
+        with visit(pages["3"]) as seen:
+            frame = inside(seen.page)
+            assert "Drag to turn" in frame.locator(".hint").inner_text()
+            touch(frame.locator("#scene"))
+            frame.wait_for_function(
+                "getComputedStyle(document.querySelector('.hint')).opacity === '0'"
+            )
 
 
 def test_a_viewer_prints_as_its_still(visit, pages):

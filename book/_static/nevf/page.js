@@ -11,7 +11,7 @@
 "use strict";
 
 (() => {
-  const root = document.getElementById("nevf-live");
+  const root = document.getElementById("nevf-bench");
   if (!root) return;
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const pictures = window.nevfPictures;
@@ -35,6 +35,7 @@
   let frames = []; // { iteration, displacement, cells }, to look back at
   let look = null; // the frame that is shown instead of the last one
   let running = false;
+  let held = true; // by the reader, until the first run: what begins anew waits for Run
   let frame = 0;
   let rate = 0;
   let outline = null;
@@ -63,6 +64,7 @@
 
   function go(count, wait = part("slow").checked ? 120 : 0) {
     if (count > 0) [running, look] = [true, null];
+    if (count > 1) held = false;
     engine.post({ type: "go", count, wait });
     write();
     return rested();
@@ -149,6 +151,7 @@
       part("miss").textContent = `mean ${mean.toFixed(2)}, largest ${largest.toFixed(1)} mm`;
     }
     part("run").textContent = running ? "Pause" : record.iteration ? "Go on" : "Run";
+    part("run").classList.toggle("is-waiting", !running && look === null && !record.iteration);
     part("step").disabled = running;
     const slider = part("look");
     slider.max = frames.length - 1;
@@ -172,7 +175,8 @@
   // ---- what the reader does ----
 
   // Changes settings. Images, the kind of field and its frequency begin anew, and so does a lattice
-  // of voxels with another L; all else goes on from where it is. run: set it going.
+  // of voxels with another L; all else goes on from where it is. What begins anew runs, unless the
+  // reader holds it: who looks back, or has seen a run to its end, does not. run: set it going.
   function set(changes, run = false) {
     const past = state;
     state = { ...state, ...changes };
@@ -181,14 +185,17 @@
       ["fixed", "moving", "field", "omega"].some((name) => state[name] !== past[name]) ||
       (state.field === "voxel" && state.step !== past.step);
     const others = past.fixed !== state.fixed || past.moving !== state.moving;
-    const moving = run || (anew && (running || others));
+    const moving = run || (anew && (!held || others));
     if (anew && running) go(0);
     begin({ keep: !anew });
     return moving ? go(AT_ONCE) : rested();
   }
 
   function listenToReader() {
-    part("run").addEventListener("click", () => go(running ? 0 : AT_ONCE));
+    part("run").addEventListener("click", () => {
+      held = running;
+      go(running ? 0 : AT_ONCE);
+    });
     part("step").addEventListener("click", () => go(1));
     part("again").addEventListener("click", () => set({}, true));
     part("slow").addEventListener("change", () => running && go(AT_ONCE));

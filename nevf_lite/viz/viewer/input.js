@@ -68,13 +68,14 @@ function addSceneListeners() {
   hover(sceneCanvas, pick);
   if (!is3d) return;
   drag(sceneCanvas, (event, dx, dy) => {
-    if (dx || dy) document.body.dataset.turned = '';
+    document.body.dataset.turned = '';
     turn(-dx * 0.008, dy * 0.008);
   }, zoom);
   sceneCanvas.addEventListener('wheel', (event) => {
     // a wheel scrolls the page until the scene was clicked; a pinch on a touchpad always zooms
     if (!event.ctrlKey && document.activeElement !== sceneCanvas) return;
     event.preventDefault();
+    document.body.dataset.turned = '';
     zoom(Math.exp(-event.deltaY * 0.0015));
   }, { passive: false });
   const keys = {

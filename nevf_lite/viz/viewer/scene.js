@@ -67,7 +67,7 @@ function drawScene() {
     drawFolds(ctx, view.x, view.y);
   }
   if (is3d && state.cut) drawCutEdges(ctx, view);
-  drawLetters(ctx, view);
+  drawLetters(ctx, view, [width / 2, height / 2]);
 }
 
 const raster = new Raster();
@@ -138,8 +138,9 @@ function drawFolds(ctx, x, y) {
   }
 }
 
-// Sides of the body at the ends of the axes; fainter behind, none for an end-on axis.
-function drawLetters(ctx, view) {
+// Sides of the body at the ends of the axes; fainter behind, none for an end-on axis. What is zoomed
+// past the frame keeps its letters at the frame, on their way out of the middle.
+function drawLetters(ctx, view, middle) {
   ctx.font = '600 13px system-ui, sans-serif';
   ctx.textAlign = 'center';
   ctx.textBaseline = 'middle';
@@ -153,7 +154,9 @@ function drawLetters(ctx, view) {
       const fade = view.depth(p) < -10 ? 0.6 : 1;
       ctx.globalAlpha = clamp((length - 0.3) * 4, 0, 1) * fade;
       ctx.fillStyle = meta.ink;
-      const label = [meta.letters[a][end], view.x(p), view.y(p)];
+      const off = [view.x(p) - middle[0], view.y(p) - middle[1]];
+      const inside = Math.min(1, ...off.map((far, k) => (middle[k] - 10) / Math.abs(far)));
+      const label = [meta.letters[a][end], ...off.map((far, k) => middle[k] + inside * far)];
       ctx.strokeText(...label);
       ctx.fillText(...label);
     }
