@@ -140,7 +140,7 @@ def apply_to_points(transform: Transform, source: Path, output: Path, space: str
     found = read_point_file(source, "input", space)
     if found.states_space and output.name.lower().endswith((".fcsv", ".mrk.json")):
         checks.require(space is None, "a table of points", **{str(space).lower(): space})
-    if transform.moving is not None:  # None: an affine of another program, without its images
+    if isinstance(transform.moving, Grid):  # a file of another program may not say where images lie
         outside = transform.moving.distance(found.points)
         far = outside > max(transform.moving.spacing)
         if far.any():

@@ -273,6 +273,10 @@ def test_points_of_other_tools(tmp_path, shift):
     (tmp_path / "far.csv").write_text("x,y,z\n12,-30,7\n12,-30,907\n")  # micrometres, say
     result = nevf("apply", shift, tmp_path / "far.csv", "-o", tmp_path / "q.csv")
     assert result.exit_code == 0 and "1 of 2 points" in result.stderr
+    for name in ("shift.mat", "shift.h5"):  # they say no grid, and points need none
+        Transform.load(shift).save(tmp_path / name)
+        good("apply", tmp_path / name, tmp_path / "far.csv", "-o", tmp_path / "r.csv")
+        np.testing.assert_allclose(read_points(tmp_path / "r.csv")[0], there[0], atol=1e-5)
     words = ["apply", shift, out, "-o", tmp_path / "p.fcsv"]
     assert "--lps was given without a table" in refused(tmp_path, *words, "--lps")
     assert "exclude each other" in refused(tmp_path, *words, "--lps", "--ras")
