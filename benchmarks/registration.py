@@ -23,12 +23,11 @@ PEERS = (
     ("tables", "SyN [40,20,0]"),
     ("tables", "greedy"),
     ("tables", "greedy, untuned"),
-    ("tables", "NiftyReg [3,500]"),
     ("tables", "NiftyReg, 5 mm grid"),
     ("trajectories", "DIPY [100,100,25]"),
 )
 #: Settings that take most of an hour.
-LONG = (("tables", "SyN [80,60,40]"), ("tables", "NiftyReg [5,1000]"))
+LONG = (("tables", "SyN [80,60,40]"), ("long", "NiftyReg [5,1000]"))
 #: Iterations of the field between two scores, for which the clock is stopped.
 TRAJECTORY = 10
 
