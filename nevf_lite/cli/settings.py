@@ -14,7 +14,7 @@ from nevf_lite.config import CHOICES, PRESETS, Config, preset
 #: The names of the presets, as an enumeration that a shell can complete.
 Preset = StrEnum("Preset", {name: name for name in PRESETS})
 PRESET_HELP = (
-    "Settings: default (most accurate), fast (quickest), siren (coordinate network), "
+    "Settings: default, fast (quickest), accurate (slowest), siren (coordinate network), "
     "paper (as published)."
 )
 Similarity = StrEnum("Similarity", {name: name for name in CHOICES["similarity"]})
