@@ -30,12 +30,8 @@ COLUMNS += ("cpu_seconds", "machine", "study", "commit", "started")
 
 @functools.cache  # the figure and the sentence
 def rows() -> pd.DataFrame:
-    """The rows of the test split at 1 mm, in the order of the studies.
-
-    Without the preset `fast`, which was told 1 mm and leaves the level of 1 mm out.
-    """
+    """The rows of the test split at 1 mm, in the order of the studies."""
     found = of_test_split(at_spacing(published(BOOK / "results")))
-    found = found[~found["label"].str.contains("fast")]
     machine = found["machine"].str.partition(",")[0].str.replace("(R)", "", regex=False)
     short = found["commit"].str[:7]
     return found.assign(machine=machine, commit=short, started=found["started"].str[:10])

@@ -17,7 +17,7 @@ from nevf_lite.cli.cohorts import (
     cohort_config,
 )
 from nevf_lite.cli.settings import Preset
-from nevf_lite.cli.terminal import INTERRUPTED, note, option
+from nevf_lite.cli.terminal import note, note_failures, option, resumable
 
 EXAMPLES = {
     "batch": """Examples:
@@ -64,7 +64,7 @@ def batch(
     """
     from nevf_lite.cohorts.batch import batch as register_batch
 
-    try:
+    with resumable(output):
         records = register_batch(
             pairs,
             output,
@@ -79,12 +79,8 @@ def batch(
             retry_failed=retry_failed,
             progress=not quiet,
         )
-    except KeyboardInterrupt:
-        note(f"interrupted; what was finished is in {output}, the same command continues it")
-        raise typer.Exit(INTERRUPTED) from None
     failed = [record for record in records if record["status"] == "failed"]
-    for record in failed[:5]:
-        note(f"failed: {record['name']}: {record['reason']}")
+    note_failures([(record["name"], record["reason"]) for record in failed])
     note(f"{len(records) - len(failed)} of {len(records)} pairs done; {output / 'index.html'}")
     if failed:
         raise typer.Exit(1)

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from nevf_lite.cli.terminal import INTERRUPTED, Command, Group, note, option, show_json, show_table
+from nevf_lite.cli.terminal import (
+    Command,
+    Group,
+    note,
+    note_failures,
+    option,
+    resumable,
+    show_json,
+    show_table,
+)
 
 EXAMPLES = {
     "study": """Examples:
@@ -66,7 +75,7 @@ def run(
 
     study = Study.from_yaml(file)
     rows_file = output or Path(f"{study.name}.csv")
-    try:
+    with resumable(rows_file):
         rows = run_study(
             study,
             rows_file,
@@ -76,15 +85,11 @@ def run(
             retry_failed=retry_failed,
             progress=not quiet,
         )
-    except KeyboardInterrupt:
-        note(f"interrupted; what was finished is in {rows_file}, the same command continues it")
-        raise typer.Exit(INTERRUPTED) from None
     keys = {job.key for job in study.jobs()}
     records = [row for row in rows.to_dict("records") if _key(row) in keys]
     failed = [row for row in records if row["status"] == "failed"]
-    for row in failed[:5]:
-        job = f"{row['dataset']} {row['fixed']} <- {row['moving']}, {row['label']}"
-        note(f"failed: {job}: {row['reason']}")
+    named = "{dataset} {fixed} <- {moving}, {label}"
+    note_failures([(named.format(**row), row["reason"]) for row in failed])
     note(
         f"{len(records) - len(failed)} of {len(keys)} jobs done, {len(failed)} failed; {rows_file}"
     )

@@ -6,6 +6,7 @@ carries only the result. This module does not import torch, because `nevf --help
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -13,7 +14,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
@@ -146,6 +147,22 @@ def _fail(line: str, status: int, error: BaseException) -> None:
 def debugging() -> bool:
     """True if the environment variable NEVF_DEBUG asks for tracebacks."""
     return os.environ.get("NEVF_DEBUG", "") not in ("", "0")
+
+
+@contextlib.contextmanager
+def resumable(output: Path) -> Iterator[None]:
+    """Around a run that the same command continues: Ctrl-C says so, and where its results are."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"interrupted; what was finished is in {output}, the same command continues it")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def note_failures(failed: Sequence[tuple[str, str]]) -> None:
+    """A note on each of the first five failures: (what failed, why)."""
+    for name, reason in failed[:5]:
+        note(f"failed: {name}: {reason}")
 
 
 def note(text: str) -> None:

@@ -47,6 +47,11 @@ class Mark:
     colour: str
     curve: Line2D | None = None
 
+    @property
+    def letters(self) -> str:
+        """The colour of the name: that of the mark, darker where it is a curve's."""
+        return LETTER_COLOURS.get(self.colour, self.colour)
+
     @classmethod
     def at_end(cls, curve: Line2D) -> Mark:
         """The label of a curve at its right end, in its colour."""
@@ -82,7 +87,7 @@ def _column(axes: Axes, marks: Sequence[Mark], places: np.ndarray) -> None:
             (mark.x, mark.y),
             (1.03, height),
             textcoords="axes fraction",
-            color=LETTER_COLOURS.get(mark.colour, mark.colour),
+            color=mark.letters,
             fontsize=_SIZE,
             va="center",
             annotation_clip=False,
@@ -134,7 +139,7 @@ def _scattered(axes: Axes, marks: Sequence[Mark]) -> None:
             at,
             (dx, dy),
             textcoords="offset points",
-            color=LETTER_COLOURS.get(mark.colour, mark.colour),
+            color=mark.letters,
             fontsize=_SIZE,
             ha=ha,
             va=va,
