@@ -60,8 +60,9 @@ def test_the_hero_moves_by_itself_or_stands_still(visit, site):
         assert seen.page.eval_on_selector(flows, "e => getComputedStyle(e).animationName") == "none"
         seen.page.emulate_media(reduced_motion="no-preference")
         first = seen.page.eval_on_selector(flows, position)
-        seen.page.wait_for_timeout(700)
-        assert seen.page.eval_on_selector(flows, position) != first
+        seen.page.wait_for_function(
+            f"before => ({position})(document.querySelector('{flows}')) !== before", arg=first
+        )
         seen.page.locator(".nevf-pause input").check()
         held = seen.page.eval_on_selector(flows, position)
         seen.page.wait_for_timeout(400)

@@ -402,7 +402,7 @@ def test_nothing_covers_a_letter_or_cuts_it(visit, pages, size):
         frame_box = seen.page.locator("iframe").bounding_box()
         assert hint["y"] >= frame_box["y"] + 4
         assert hint["x"] + hint["width"] <= frame_box["x"] + frame_box["width"] - 4
-        frame.locator("#swipe").click()
+        after(frame, lambda: frame.locator("#swipe").click())
         divide = frame.locator("#divide").bounding_box()
         for canvas in frame.locator(".slices canvas").all():
             box = canvas.bounding_box()
@@ -456,10 +456,9 @@ def test_play_and_pause(visit, pages):
             now = float(frame.locator("#now").inner_text())
             assert now in (0.75, 1.0) if motion == "reduce" else now != 0.55
             frame.locator("#play").click()
-            seen.page.wait_for_timeout(150)  # what was under way
-            held = frame.evaluate("document.body.dataset.drawn")
-            seen.page.wait_for_timeout(300)
-            assert frame.evaluate("document.body.dataset.drawn") == held  # idle: nothing is drawn
+            frame.wait_for_function(  # what was under way is drawn, and then nothing is
+                "() => window.held === (window.held = document.body.dataset.drawn)", polling=400
+            )
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
