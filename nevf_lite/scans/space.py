@@ -99,7 +99,10 @@ class Grid:
         The spacing differs from `millimetres` by up to half a voxel over the length of an axis
         (0.6 % for 80 voxels).
         """
-        return self.with_shape(tuple(max(round(e / millimetres) + 1, 2) for e in self.extent))
+        # A header keeps an affine as float32, which moves the end of an axis by up to 1e-7 of its
+        # length. Four digits of a voxel keep that from deciding where 79.5 steps are rounded to.
+        steps = [round(e / millimetres, 4) for e in self.extent]
+        return self.with_shape(tuple(max(round(n) + 1, 2) for n in steps))
 
     def canonical(self) -> tuple[Grid, np.ndarray]:
         """`reoriented` to RAS+. Flipped copies of an image have one canonical grid.
