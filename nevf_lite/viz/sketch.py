@@ -227,8 +227,8 @@ def curves(
             marker = _MARKERS[i % len(_MARKERS)] if has_marker else None
             colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
             dash = "none" if name in dots else "-" if i < len(CURVE_COLOURS) else "--"
-            own = {"ls": dash, "c": colour, "marker": marker, **looks.get(name, _NONE)}
-            axes.plot(xs, ys, markersize=4.5, label=name, **own)
+            own = {"ls": dash, "c": colour, "marker": marker, "markersize": 4.5}
+            axes.plot(xs, ys, label=name, **own | dict(looks.get(name, _NONE)))
         axes.set(
             xlabel=x,
             ylabel=y,

@@ -197,7 +197,7 @@ def _describe(motion: keyframes.Motion, meta: dict) -> str:
     return (
         f"The moving scan on its way to the fixed one at a time t from 0 to 1, from outside and in "
         f"slices, coloured by the change of {'volume' if motion.lattice.ndim == 3 else 'area'}. At "
-        f"t = 1 the brain has moved by up to {largest:.1f} mm, and "
+        f"t = 1 it has moved by up to {largest:.1f} mm, and "
         f"{f'{folds:,} voxels fold' if folds else 'no voxel folds'}."
     )
 
