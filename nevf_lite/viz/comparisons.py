@@ -103,7 +103,8 @@ def dice_against_time(
         TTR" gets the colour of "greedy", of "SYMNet", and a broken line. before: the initial Dice,
         drawn as a dotted line, or written into the corner where it is far below all the rest.
     bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
-    paper: name to the (seconds, Dice) that the paper reports: the symbol of the name, hollow.
+    paper: name to the (seconds, Dice) that the paper reports: the symbol of the name, hollow, which
+        a thin line joins to the end of the course.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
@@ -127,9 +128,13 @@ def dice_against_time(
                 low, high = (_after_start(courses[name][0], edge)[1] for edge in bands[name])
                 axes.fill_between(seconds, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
                 if len(seconds) == 1:  # a band needs two points
-                    axes.vlines(seconds, low, high, color=colour, alpha=0.5, lw=1.4)
+                    ends = [low[0], high[0]]  # a line, which names keep off
+                    axes.plot([seconds[0]] * 2, ends, color=colour, alpha=0.5, lw=1.4, zorder=1)
             if name in paper:
-                axes.plot(*paper[name], marker, mfc="none", mec=colour, markersize=6)
+                when, what = paper[name]
+                axes.plot(when, what, marker, mfc="none", mec=colour, markersize=6)
+                way = [seconds[-1], when], [dice[-1], what]
+                axes.plot(*way, ":", color=colour, alpha=0.45, lw=0.8, zorder=1)
             (curves[name],) = axes.plot(
                 seconds,
                 dice,

@@ -113,11 +113,13 @@ def test_bands_and_the_papers_points_have_the_colour_of_their_course():
     bands = {"a": ([0.3, 0.35, 0.45], [0.3, 0.45, 0.55]), "b": ([0.4], [0.5])}
     figure = dice_against_time(courses, 0.3, bands, {"b": (60, 0.6)})
     axes = figure.axes[0]
-    band, bar = axes.collections[0], axes.collections[2]
+    band = axes.collections[0]
     assert np.array_equal(np.unique(band.get_paths()[0].vertices[:, 0]), [1, 2])
     curve, hollow, other = (line for line in axes.lines if line.get_marker() in ("o", "s"))
     assert band.get_facecolor()[0][:3] == pytest.approx(to_rgb(curve.get_color()))
-    np.testing.assert_array_equal(bar.get_segments()[0], [[4, 0.4], [4, 0.5]])
+    bar, way = (line for line in axes.lines if len(set(line.get_ydata())) == 2 and line != curve)
+    np.testing.assert_array_equal(bar.get_xydata(), [[4, 0.4], [4, 0.5]])
+    np.testing.assert_array_equal(way.get_xydata(), [[4, 0.45], [60, 0.6]])
     np.testing.assert_array_equal(hollow.get_xydata(), [[60, 0.6]])
     assert hollow.get_markeredgecolor() == other.get_color() != curve.get_color()
     assert hollow.get_marker() == other.get_marker() and hollow.get_markerfacecolor() == "none"
