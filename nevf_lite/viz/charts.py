@@ -13,11 +13,11 @@ from nevf_lite.viz.style import (
     AFTER,
     ALARM,
     BEFORE,
-    CURVE_COLOURS,
     INK,
     PAPER,
     Picture,
     chart,
+    colours_of,
     ink_style,
     styled,
 )
@@ -172,16 +172,15 @@ def named_dots(
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when there is no dot.
     """
-    names = list(dict.fromkeys(name for dots in panels.values() for name in dots))
-    if not names:
+    colours = colours_of(name for dots in panels.values() for name in dots)
+    if not colours:
         raise ValueError("panels: there is no dot to draw")
     with matplotlib.rc_context(ink_style(theme)):
         figure = chart(height)
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (label, dots) in zip(row, panels.items(), strict=True):
             for name, at in dots.items():
-                colour = CURVE_COLOURS[names.index(name) % len(CURVE_COLOURS)]
-                axes.plot(*at, "o", color=colour, markersize=6, label=name)
+                axes.plot(*at, "o", color=colours[name], markersize=6, label=name)
             axes.set_xlabel(label)
             axes.margins(0.12, 0.14)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))

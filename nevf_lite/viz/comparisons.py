@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from nevf_lite.viz.naming import Mark, name_marks
 from nevf_lite.viz.style import (
     AFTER,
     ALARM,
-    CURVE_COLOURS,
     INK,
     Picture,
     chart,
+    colours_of,
     ink_style,
     styled,
 )
@@ -175,25 +176,23 @@ def dice_against_time(
 def _looks(names: Iterable[str], ink: str) -> dict[str, tuple[str, str]]:
     """A colour for each method, which its variants share, and a dash for each variant.
 
-    ink: the colour of methods beyond `CURVE_COLOURS`, whose lines are broken.
+    ink: the colour of methods for whom none is left, whose lines are broken.
     """
-    kin: dict[str, list[str]] = {}
-    looks = {}
+    names, variants, looks = list(names), {}, {}
+    colours = colours_of(map(_base_method, names), ink)
     for name in names:
         base = _base_method(name)
-        variants = kin.setdefault(base, [base])  # the whole line is the method's own
-        if name not in variants:
-            variants.append(name)
-        number = list(kin).index(base)
-        known = number < len(CURVE_COLOURS)
-        dash = min(variants.index(name) + (not known), len(_DASHES) - 1)
-        looks[name] = CURVE_COLOURS[number] if known else ink, _DASHES[dash]
+        kin = variants.setdefault(base, [base])  # the whole line is the method's own
+        if name not in kin:
+            kin.append(name)
+        dash = min(kin.index(name) + (colours[base] == ink), len(_DASHES) - 1)
+        looks[name] = colours[base], _DASHES[dash]
     return looks
 
 
 def _base_method(name: str) -> str:
-    """The method of a name such as "greedy at 1 mm" or "SYMNet + TTR": "greedy", "SYMNet"."""
-    return name.partition(" at ")[0].partition(" + ")[0]
+    """The method of "greedy at 1 mm", "SYMNet + TTR", "features, fast" or "SyN [40,20,0]"."""
+    return re.split(r" at | \+ |, | \[", name)[0]
 
 
 def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ from nevf_lite.viz.style import (
     SIGNED,
     Picture,
     chart,
+    colours_of,
     ink_style,
     styled,
 )
@@ -222,12 +223,12 @@ def curves(
     with matplotlib.style.context(ink_style("any")):
         figure = chart(height)
         axes = figure.subplots()
+        colours = colours_of(lines)
         for i, (name, (xs, ys)) in enumerate(lines.items()):
             has_marker = marks if isinstance(marks, bool) else name in marks
             marker = _MARKERS[i % len(_MARKERS)] if has_marker else None
-            colour = CURVE_COLOURS[i % len(CURVE_COLOURS)]
             dash = "none" if name in dots else "-" if i < len(CURVE_COLOURS) else "--"
-            own = {"ls": dash, "c": colour, "marker": marker, "markersize": 4.5}
+            own = {"ls": dash, "c": colours[name], "marker": marker, "markersize": 4.5}
             axes.plot(xs, ys, label=name, **own | dict(looks.get(name, _NONE)))
         axes.set(
             xlabel=x,

@@ -16,7 +16,8 @@ import functools
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain, cycle
 
 import matplotlib
 import matplotlib.style
@@ -44,6 +45,28 @@ CURVE_COLOURS = ("#2f86cc", "#d9660d", "#1f9d78", "#b05a94", "#737982", "#c99700
 #: The same for letters, which are thinner than lines: 4.5:1 or more on white.
 _LETTERS = ("#1f6cab", "#b3520a", "#14795c", "#9a4a80", "#5f656d", "#866300")
 LETTER_COLOURS = dict(zip(CURVE_COLOURS, _LETTERS, strict=True))
+_BLUE, _ORANGE, _GREEN, _PINK, _GREY, _GOLD = CURVE_COLOURS
+#: A method has one colour in all charts of the book; two that share one do not meet in a chart.
+METHOD_COLOURS = {
+    **{"NeVF": _BLUE, "SIREN": _BLUE, "features": _ORANGE, "VoxelMorph": _ORANGE},
+    **{"SYMNet": _GREEN, "voxel parameter": _GREEN, "voxels": _GREEN},
+    **{"greedy": _PINK, "NiftyReg": _GREY, "SyN": _GOLD},
+}
+
+
+def colours_of(names: Iterable[str], beyond: str | None = None) -> dict[str, str]:
+    """A colour for each name: a method's own (`METHOD_COLOURS`), and for others what is left.
+
+    beyond: the colour of those for whom none is left; by default they begin anew.
+    """
+    names, own = list(dict.fromkeys(names)), {}
+    for name in names:
+        if METHOD_COLOURS.get(name) not in (None, *own.values()):
+            own[name] = METHOD_COLOURS[name]
+    left = [colour for colour in CURVE_COLOURS if colour not in own.values()]
+    others = chain(left, cycle([beyond] if beyond else left or CURVE_COLOURS))
+    return {name: own.get(name) or next(others) for name in names}
+
 
 GREY = LinearSegmentedColormap.from_list("nevf_grey", [CARD, "#ffffff"])
 

@@ -16,7 +16,8 @@ from PIL import Image
 from toy_images import blob
 
 from nevf_lite.viz import charts, figures, style
-from nevf_lite.viz.style import LETTER_COLOURS
+from nevf_lite.viz.comparisons import dice_against_time
+from nevf_lite.viz.style import CURVE_COLOURS, LETTER_COLOURS, METHOD_COLOURS, colours_of
 
 
 def history(iterations=20, folds=0.0) -> list[dict]:
@@ -183,3 +184,19 @@ def test_bytes_do_not_depend_on_the_caller():
     mine = {"font.size": 30, "axes.facecolor": "pink", "axes.grid": True, "svg.hashsalt": None}
     with matplotlib.rc_context(mine):
         assert files() == first
+
+
+def test_a_method_has_one_colour_in_every_chart():
+    """Protects the reader who goes from chart to chart: only those without a colour take turns."""
+    alone, among = colours_of(["greedy"]), colours_of(["mine", "SIREN", "greedy", "yours"])
+    assert alone["greedy"] == among["greedy"] == METHOD_COLOURS["greedy"]
+    assert len(set(among.values())) == 4
+    assert len(set(colours_of(["features", "VoxelMorph"]).values())) == 2  # alike, were they alone
+    many = colours_of([*METHOD_COLOURS, "mine", "yours"], beyond="black")
+    assert list(many.values()).count("black") == len(many) - len(CURVE_COLOURS)
+    course = ([1, 2], [0.4, 0.5])
+    names = ["demons", "SyN [40,20,0]", "greedy at 1 mm", "greedy"]
+    figure = dice_against_time(dict.fromkeys(names, course), 0.3)
+    seen = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
+    assert seen["greedy"] == seen["greedy at 1 mm"] == METHOD_COLOURS["greedy"]
+    assert seen["SyN [40,20,0]"] == METHOD_COLOURS["SyN"]
