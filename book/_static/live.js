@@ -112,14 +112,15 @@ window.nevfLive = (() => {
   // axes: { x: { label, low, high, ticks, show }, y: ... }; show(tick) is its text. lines: [{ name, xs, ys, colour, dash, dots }].
   // marks: [{ x, text, colour }], upright lines. Returns where the axes are: { left, right }.
   function chart(place, axes, lines, say, marks = []) {
-    const width = Math.max(200, Math.min(560, place.clientWidth || 360));
+    const width = Math.max(200, Math.min(800, place.clientWidth || 360));
     const height = Math.round(Math.max(190, Math.min(250, 0.62 * width)));
-    const [left, right, top, bottom] = [48, 10, 24, 40];
+    const told = ({ show = minus }, tick) => show(tick);
+    const longest = Math.max(...axes.y.ticks.map((tick) => String(told(axes.y, tick)).length));
+    const [left, right, top, bottom] = [34 + 7 * longest, 10, 24, 40]; // room for name and numbers
     const along = (v) =>
       left + ((v - axes.x.low) / (axes.x.high - axes.x.low)) * (width - left - right);
     const up = (v) =>
       height - bottom - ((v - axes.y.low) / (axes.y.high - axes.y.low)) * (height - top - bottom);
-    const told = ({ show = minus }, tick) => show(tick);
     const parts = [];
     for (const tick of axes.x.ticks) {
       const x = along(tick).toFixed(1);

@@ -60,7 +60,7 @@
       set("way"),
     );
     const contrast = live.slider(
-      "Contrast of the moving slice",
+      "Contrast, moving slice",
       CONTRASTS,
       state.contrast,
       (v) => `${Math.round(100 * v)} %`,

@@ -134,7 +134,8 @@ window.nevfWind = (() => {
       tell();
     });
     const step = (now) => {
-      const passed = ((now - began) / 1000) % (seconds + rest);
+      // a frame may be stamped before the moment at which it was asked for
+      const passed = Math.max(0, (now - began) / 1000) % (seconds + rest);
       draw(Math.min(1, passed / seconds));
       frame = requestAnimationFrame(step);
     };

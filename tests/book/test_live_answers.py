@@ -116,7 +116,7 @@ def test_04_which_window_arrives(asked):
 
 def test_04_which_similarity_pushes_the_right_way(asked):
     with asked("force") as read:
-        label = "Contrast of the moving slice"
+        label = "Contrast, moving slice"
         share = {
             (window, contrast): round(100 * read(("Similarity", w), (label, k))["share"])
             for w, window in enumerate(WINDOWS)
