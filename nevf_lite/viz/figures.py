@@ -19,7 +19,17 @@ from nevf_lite.scans.space import Grid
 from nevf_lite.viz.charts import convergence, dice_bars
 from nevf_lite.viz.maps import deformed_grid, jacobian_map
 from nevf_lite.viz.panels import Cell, Legend, Row, gallery, outline, show
-from nevf_lite.viz.slices import Plane, Point, foreground, middle, on_grid, planes, shades, window
+from nevf_lite.viz.slices import (
+    Plane,
+    Point,
+    brain,
+    foreground,
+    middle,
+    on_grid,
+    planes,
+    shades,
+    window,
+)
 from nevf_lite.viz.style import CARD, FIXED, MOVED, Picture, styled
 
 __all__ = ["before_after", "convergence", "deformed_grid", "dice_bars", "jacobian_map"]
@@ -81,7 +91,9 @@ def before_after(
     scans = {key: partial(shades, arrays[key], window(arrays[key], masks[key])) for key in arrays}
     at = middle(grid, masks["Fixed"]) if at is None else at
     view_planes = planes(grid, np.logical_or.reduce(list(masks.values())), at)
-    build = {"slices": _slices, "checkerboard": _checkerboards, "labels": _outlines}
+    edge = brain(masks["Fixed"], grid.canonical()[0].spacing)
+    build = {"checkerboard": _checkerboards, "labels": _outlines}
+    build["slices"] = partial(_slices, edge)
     drawn = [view for view in (build[name](scans, labels) for name in views) if view.panels]
     if not drawn:
         raise ValueError("fixed_labels: 'labels' was asked for, which needs labels before or after")
@@ -91,14 +103,22 @@ def before_after(
     return figure
 
 
-def _slices(scans, labels) -> _View:
-    roles = {"Fixed": "target", "Before": "moving image", "After": "moving image, warped"}
+def _slices(edge: np.ndarray, scans, labels) -> _View:
+    line = [(", in the outline of the ", None), ("fixed", FIXED)]
+    roles = {
+        "Fixed": [("target", None)],
+        "Before": [("moving image", None), *line],
+        "After": [("moving image, warped", None), *line],
+    }
 
     def paint(key: str, axes: Axes, plane: Plane) -> None:
         show(axes, plane, scans[key](plane), vmin=0, vmax=1)
+        if key != "Fixed":
+            outline(axes, plane, plane.cut(edge).astype(int), FIXED, width=0.65)
 
-    panels = [(key, [(text, None)], partial(paint, key)) for key, text in roles.items()]
-    return _View("Slices", [], panels, "the fixed image, and the moving image before and after")
+    panels = [(key, legend, partial(paint, key)) for key, legend in roles.items()]
+    seen = "the fixed image, and the moving image before and after, in the outline of the fixed"
+    return _View("Slices", line[1:] + [(" outline", None)], panels, seen)
 
 
 def _checkerboards(scans, labels) -> _View:
