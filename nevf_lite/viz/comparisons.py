@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -102,7 +103,7 @@ def dice_against_time(
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
         left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" or "SYMNet +
         TTR" gets the colour of "greedy", of "SYMNet", and a broken line. before: the initial Dice,
-        drawn as a dotted line, or written into the corner where it is far below all the rest.
+        drawn as a dotted line, or written into a corner where it is far below all the rest.
     bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
     paper: name to the (seconds, Dice) that the paper reports: the symbol of the name, hollow, which
         a thin line joins to the end of the course.
@@ -157,7 +158,7 @@ def dice_against_time(
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
         marks = [Mark("before", start, before, INK[theme], level)] if level else []
         if not level:
-            axes.text(0.01, 0.02, f"before: {before:.3f}", transform=axes.transAxes, fontsize=9)
+            _in_a_corner(axes, f"start: {before:.3f}")
         for name, (seconds, dice) in drawn.items():
             if len(seconds):
                 line = curves[name]
@@ -171,6 +172,16 @@ def dice_against_time(
     ]
     figure.alt = f"Dice over time, from {before:.3f}: {'; '.join(ends)}."
     return figure
+
+
+def _in_a_corner(axes: Axes, text: str) -> None:
+    """Write below the curves, at the right if something is drawn at the left."""
+    axes.autoscale_view()
+    to_axes = axes.transScale + axes.transLimits
+    places = np.concatenate([to_axes.transform(line.get_xydata()) for line in axes.lines])
+    side = "right" if ((places < (0.2, 0.1)).all(axis=1)).any() else "left"
+    at = 0.99 if side == "right" else 0.01
+    axes.text(at, 0.02, text, transform=axes.transAxes, fontsize=9, ha=side)
 
 
 def _looks(names: Iterable[str], ink: str) -> dict[str, tuple[str, str]]:

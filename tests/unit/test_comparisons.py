@@ -68,10 +68,12 @@ def test_courses_begin_after_zero_seconds():
 
 
 def test_a_start_far_below_is_written_into_the_corner():
-    """Protects the height: a line far below would leave the curves a strip."""
-    axes = dice_against_time({"a": ([1, 10], [0.7, 0.8])}, before=0.3).axes[0]
-    assert [line.get_label() for line in axes.lines] == ["a"]
-    assert "before: 0.300" in [text.get_text() for text in axes.texts]
+    """Protects the height: a line far below would leave the curves a strip. It covers no curve."""
+    for course, side in (([0.7, 0.8], "right"), ([0.8, 0.7], "left")):
+        axes = dice_against_time({"a": ([1, 10], course)}, before=0.3).axes[0]
+        assert [line.get_label() for line in axes.lines] == ["a"]
+        (written,) = (text for text in axes.texts if text.get_text() == "start: 0.300")
+        assert written.get_ha() == side
 
 
 def test_seconds_are_plain_numbers():
