@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from itertools import combinations
 from pathlib import Path
 
 import nibabel as nib
@@ -410,6 +412,24 @@ def test_nothing_covers_a_letter_or_cuts_it(visit, pages, size):
             assert above or box["y"] + box["height"] <= divide["y"] + 1
 
 
+def test_letters_of_a_zoomed_brain_lie_apart(visit, pages):
+    """Protects what they say: where the frame holds them, two fell on the same place."""
+    with visit(pages["3"]) as seen:
+        for view in ((0, -0.8, 3), (0, -1.2, 4)):
+            places = inside(seen.page).evaluate(
+                """view => { const drawn = [], pen = CanvasRenderingContext2D.prototype;
+                const fill = pen.fillText;
+                pen.fillText = function (text, x, y) {
+                  if (this.globalAlpha > 0.2) drawn.push([x, y]); };
+                Object.assign(state, view); drawScene();
+                pen.fillText = fill;
+                return drawn; }""",
+                dict(zip(("yaw", "pitch", "zoom"), view, strict=True)),
+            )
+            assert len(places) > 1
+            assert all(math.dist(*two) > 12 for two in combinations(places, 2))
+
+
 def test_the_hint_goes(visit, pages):
     """ "Drag to turn" is there until somebody turns the brain, or takes hold of it."""
     for touch in (lambda scene: scene.press("ArrowLeft"), lambda scene: scene.click()):
@@ -423,8 +443,10 @@ def test_the_hint_goes(visit, pages):
 
 
 def test_a_viewer_prints_as_its_still(visit, pages):
-    """Paper is not the window: what was drawn for one is stretched on the other, on no ground."""
+    """Paper is not the window: what was drawn for one is stretched on the other, on no ground. The
+    still is whole in a frame that the page makes lower on paper."""
     with visit(pages["many"]) as seen:
+        seen.page.add_style_tag(content="@media print { iframe { max-height: 24rem } }")
         inside(seen.page)
         seen.page.emulate_media(media="print")
         drawn = [frame.locator("body[data-drawn]").count() for frame in seen.page.frames[1:]]
@@ -432,7 +454,8 @@ def test_a_viewer_prints_as_its_still(visit, pages):
         for frame in (seen.page.frames[1], seen.page.frames[-1]):
             assert frame.evaluate(
                 """() => { const still = document.querySelector('.poster');
-                return still.complete && still.naturalWidth > 100 && still.checkVisibility(); }"""
+                return still.complete && still.naturalWidth > 100 && still.checkVisibility()
+                && still.getBoundingClientRect().bottom <= innerHeight; }"""
             )
             assert not frame.locator(":is(canvas, button, figcaption):visible").count()
 

@@ -139,7 +139,8 @@ function drawFolds(ctx, x, y) {
 }
 
 // Sides of the body at the ends of the axes; fainter behind, none for an end-on axis. What is zoomed
-// past the frame keeps its letters at the frame, on their way out of the middle.
+// past the frame keeps its letters at the frame, on their way out of the middle, but for those behind:
+// there they would lie on the others.
 function drawLetters(ctx, view, middle) {
   ctx.font = '600 13px system-ui, sans-serif';
   ctx.textAlign = 'center';
@@ -156,6 +157,7 @@ function drawLetters(ctx, view, middle) {
       ctx.fillStyle = meta.ink;
       const off = [view.x(p) - middle[0], view.y(p) - middle[1]];
       const inside = Math.min(1, ...off.map((far, k) => (middle[k] - 10) / Math.abs(far)));
+      if (inside < 1 && fade < 1) continue;
       const label = [meta.letters[a][end], ...off.map((far, k) => middle[k] + inside * far)];
       ctx.strokeText(...label);
       ctx.fillText(...label);
