@@ -1,9 +1,10 @@
 /* A figure fills the screen: press its picture, or the button behind its caption. On a phone held
-   upright a wide picture is turned, so that its letters are twice as large. */
+   upright a picture that gains much by it is turned, and any other scrolls, twice as wide as the
+   screen: its letters are larger than in the page either way. */
 "use strict";
 
 (() => {
-  const WIDE = 1.15; // pictures wider than this for their height are turned
+  const GAIN = 1.4; // a picture that would not grow by so much is not turned
   const PICTURES = ".bd-article figure img";
 
   const dialog = document.createElement("dialog");
@@ -16,9 +17,12 @@
   dialog.append(shown, close);
 
   function turn() {
-    const upright = innerHeight > innerWidth;
-    const wide = shown.naturalWidth > WIDE * shown.naturalHeight;
-    dialog.classList.toggle("nevf-turned", upright && wide);
+    const [width, height] = [shown.naturalWidth, shown.naturalHeight];
+    const upright = Math.min(innerWidth / width, innerHeight / height);
+    const turned = Math.min(innerHeight / width, innerWidth / height);
+    const phone = innerWidth < 577;
+    dialog.classList.toggle("nevf-turned", phone && turned > GAIN * upright);
+    dialog.classList.toggle("nevf-scrolled", phone && turned <= GAIN * upright);
   }
 
   function open(picture, name) {

@@ -23,6 +23,18 @@ def test_a_wide_picture_is_turned_on_an_upright_phone(visit, site):
         assert seen.errors == []
 
 
+def test_a_picture_that_gains_little_by_it_scrolls_instead(visit, site):
+    """Protects the letters of charts that are nearly square: twice as wide as the phone."""
+    with visit(f"{site}/notebooks/13_peers.html", "phone", touch=True) as seen:
+        seen.page.locator("figure img").first.tap()
+        dialog = seen.page.locator(f"{LARGE}[open].nevf-scrolled:not(.nevf-turned)")
+        dialog.wait_for()
+        assert seen.page.evaluate(BOX)["width"] == 780
+        assert dialog.evaluate("e => (e.scrollLeft = 999, e.scrollLeft)") > 300
+        close = dialog.locator("button").bounding_box()
+        assert close["x"] + close["width"] <= 390, "it stays in sight"
+
+
 def test_the_keyboard_opens_and_closes_it(visit, site):
     with visit(f"{site}/{PAGE}") as seen:
         page = seen.page
