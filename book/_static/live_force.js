@@ -167,6 +167,7 @@
         window.nevfDraw.strokes(canvas, shape, [], { x, y });
       }
       voxel.textContent = told();
+      voxel.classList.toggle("nl-invites", !state.spot);
       words.textContent =
         `${judged(state.choice)[0].toUpperCase()}${judged(state.choice).slice(1)}: ` +
         `${Math.round(100 * scene.share)} % of the force points to the side of the right answer ` +

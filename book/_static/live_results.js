@@ -212,6 +212,7 @@
         ? `${state.pair}: ${having.join(", ")}.`
         : `${data.titles[state.dataset]}: ${shown.length - 1} methods; n is the number of pairs.`;
       named.textContent = state.mark ? `${state.mark}.` : "Press a mark and it says what it is.";
+      named.classList.toggle("nl-invites", !state.mark);
     }
 
     // The marks of the second plot: our means by processor, the paper's as they are printed.

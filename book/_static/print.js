@@ -1,4 +1,5 @@
-/* Paper is white: a page that is read in the dark is printed as a light one, its figures too. */
+/* Paper is white: a page that is read in the dark is printed as a light one, its figures too. And its
+   title, which the theme makes anew for paper, has the chapter's number, by which others call it. */
 "use strict";
 
 (() => {
@@ -10,5 +11,10 @@
   });
   addEventListener("afterprint", () => {
     page.theme = theme;
+  });
+  addEventListener("DOMContentLoaded", () => {
+    const number = document.querySelector(".bd-article h1 .section-number");
+    const title = document.querySelector("#jb-print-docs-body h1");
+    if (number && title) title.prepend(number.cloneNode(true));
   });
 })();

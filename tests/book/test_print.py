@@ -19,6 +19,30 @@ def test_no_table_is_cut_off(visit, site, name):
         assert seen.page.evaluate(CUT) == []
 
 
+def test_a_chapter_has_its_number_and_nothing_to_be_pressed(visit, site):
+    """Protects readers on paper: text calls chapters by their numbers, and paper moves nothing."""
+    with visit(f"{site}/notebooks/04_similarity.html") as seen:
+        seen.page.wait_for_selector("figure .is-ready .nl-invites")
+        seen.page.emulate_media(media="print")
+        title = seen.page.locator("#jb-print-docs-body h1")
+        assert title.is_visible() and title.inner_text().startswith("4. ")
+        assert not seen.page.locator(":is(.nevf-button, .nl-invites):visible").count()
+
+
+def test_no_shadow_of_a_scroll_and_no_figure_higher_than_half_a_page(visit, site):
+    """Protects the page on paper: a shadow is a dash beside a formula there, and a high figure
+    leaves the page before it empty."""
+    with visit(f"{site}/notebooks/03_flows.html") as seen:
+        seen.page.emulate_media(media="print")
+        shadows = """[...document.querySelectorAll('.bd-content *')].filter(
+          (e) => getComputedStyle(e).backgroundImage.includes('gradient')).length"""
+        assert seen.page.evaluate(shadows) == 0
+        heights = seen.page.locator(".bd-content figure :is(img, canvas)").evaluate_all(
+            "all => all.map((e) => e.getBoundingClientRect().height)"
+        )
+        assert heights and max(heights) < 11 * 96 / 2.54
+
+
 def test_a_dark_page_is_printed_as_a_light_one(visit, site):
     """Protects readers in the dark: pale ink and figures made for black cannot be read on paper."""
     with visit(f"{site}/book/results.html", theme="dark") as seen:
