@@ -1,8 +1,11 @@
-"""The page of claims: tables of the ledger with verdicts, and the headline that counts them."""
+"""The page of claims: tables of the ledger with verdicts, and the headline that counts them, with a
+strip of them all."""
 
 from __future__ import annotations
 
 import functools
+import html
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,20 +27,21 @@ from nevf_lite.study.verdicts import (
     Finding,
     count,
     ledger,
+    threshold,
 )
 
 HOLD = "\u00a0"  # between a number and what it counts, also at the end of a line
 BOOK = Path(__file__).resolve().parents[1]
 #: Left empty in the Markdown of a notebook, where no directive is wanted; the built page fills it.
 VERDICTS_SPAN = '<span class="nevf-verdicts"></span>'
-#: Of a verdict: how the headline counts it, and the class of its mark on the page.
+#: Of a verdict: how the headline counts it, the class of its mark on the page, and its sign.
 _TOLD = {
-    HOLDS: ("{} hold", "holds"),
-    IN_PART: ("{} hold in part", "part"),
-    OPEN: ("{} are open", "waiting"),
-    FAILS: ("{} do not hold", "fails"),
-    UNTESTED: ("{} cannot be tested here", "untested"),
-    WAITING: ("{} are not tested yet", "waiting"),
+    HOLDS: ("{} hold", "holds", "✓"),
+    IN_PART: ("{} hold in part", "part", "◐"),
+    OPEN: ("{} are open", "waiting", "?"),
+    FAILS: ("{} do not hold", "fails", "✗"),
+    UNTESTED: ("{} cannot be tested here", "untested", "–"),
+    WAITING: ("{} are not tested yet", "waiting", ""),
 }
 _UNITS = {
     "difference": ("{:+.3f}", ""),
@@ -61,6 +65,32 @@ def headline() -> str:
     return f"Of {sum(counted.values())} claims of the paper {told}."
 
 
+def strip() -> str:
+    """A square for every claim, linked to its row, a line for each heading; and what they mean."""
+    lines = []
+    for part, of_part in itertools.groupby(entries(), lambda entry: entry.claim.part):
+        squares = "".join(
+            f'<a href="#claim-{entry.claim.name}" title="{told}" aria-label="{told}" '
+            f"{_square(entry.verdict)}</a>"
+            for entry in of_part
+            for told in [html.escape(f"{entry.verdict}: {entry.claim.says}")]
+        )
+        lines.append(f"<li><span>{part}</span>{squares}</li>")
+    key = " ".join(f"<span><span {_square(name)}</span>{HOLD}{name}</span>" for name in VERDICTS)
+    return (
+        f'<ul class="nevf-strip">{"".join(lines)}</ul>'
+        f'<p class="nevf-strip-key">{key}</p>'
+        '<p class="nevf-strip-key">Under the numbers: a dot and its interval are ours, a diamond '
+        "is the paper’s, and at the upright line a claim begins to hold.</p>"
+    )
+
+
+def _square(verdict: str) -> str:
+    """The end of a tag with the class of a verdict's square, and its sign."""
+    _, name, sign = _TOLD[verdict]
+    return f'class="nevf-square nevf-{name}">{sign}'
+
+
 def claims_table(part: str) -> str:
     """The claims under one heading as a Markdown table; ValueError for an unknown heading."""
     chosen = [entry for entry in entries() if entry.claim.part == part]
@@ -70,8 +100,11 @@ def claims_table(part: str) -> str:
     lines = [["claim", "the paper", "here"], ["---"] * 3]
     for entry in chosen:
         claim = entry.claim
-        here = claim.untested or "<br>".join(_here(entry))
-        mark = f'<span class="nevf-verdict nevf-{_TOLD[entry.verdict][1]}">{entry.verdict}</span>'
+        here = claim.untested or "".join(_here(entry))
+        mark = (
+            f'<span id="claim-{claim.name}" class="nevf-verdict nevf-{_TOLD[entry.verdict][1]}">'
+            f"{entry.verdict}</span>"
+        )
         says = f"{mark}<br>{claim.says} ({claim.where})"
         if claim.note:
             says += f'<br><span class="nevf-few">{claim.note}</span>'
@@ -111,18 +144,48 @@ def _here(entry: Entry) -> Iterator[str]:
     """The findings of a claim, a line each, and for each data set what has no rows."""
     for dataset in entry.claim.datasets:
         findings = [finding for finding in entry.findings if finding.dataset == dataset]
-        yield from (_finding(entry, finding) for finding in findings if finding.pairs)
+        several = sum(finding.pairs > 0 for finding in findings) > 1
+        if several:
+            yield f'<strong class="nevf-line">{TITLES[dataset]}</strong>'
+        for finding in findings:
+            if finding.pairs:
+                told = _finding(entry, finding, several) + _drawn(entry, finding)
+                yield f'<span class="nevf-line">{told}</span>'
         missing = [
             _beside(entry, finding).rstrip(", ") for finding in findings if not finding.pairs
         ]
         if missing:
             which = "" if len(missing) == len(findings) else f", {', '.join(missing)}"
-            yield f'<span class="nevf-few">{TITLES[dataset]}{which}: rows missing</span>'
+            yield f'<span class="nevf-line nevf-few">{TITLES[dataset]}{which}: rows missing</span>'
 
 
-def _finding(entry: Entry, finding: Finding) -> str:
-    """One finding in words: value, interval, pairs, p, and what was not equal."""
-    where = f"{_beside(entry, finding)}{TITLES[finding.dataset]}"
+def _drawn(entry: Entry, finding: Finding) -> str:
+    """A finding as a small drawing, on the scale that those of its claim share."""
+    claim = entry.claim
+    mark = np.nan if claim.kind == "level" else threshold(claim)
+    measured = [f for f in entry.findings if f.pairs]
+    shown = [x for f in measured for x in (f.value, f.low, f.high, f.printed)] + [mark]
+    low, high = np.nanmin(shown), np.nanmax(shown)
+
+    def at(value: float) -> str:
+        return f"{8 + 184 * (value - low) / ((high - low) or 1):.0f}"
+
+    parts = [f'<circle cx="{at(finding.value)}" cy="7" r="3.5"/>']
+    if not np.isnan(mark):
+        parts.append(f'<path d="M{at(mark)} 0v14"/>')
+    if not np.isnan(finding.low):
+        parts.append(f'<path class="nevf-ours" d="M{at(finding.low)} 7H{at(finding.high)}"/>')
+    if not np.isnan(finding.printed) and claim.kind != "limit":
+        parts.append(f'<path class="nevf-papers" d="M{at(finding.printed)} 1l6 6l-6 6l-6-6z"/>')
+    return f'<svg class="nevf-drawn" viewBox="0 0 200 14" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def _finding(entry: Entry, finding: Finding, several: bool) -> str:
+    """One finding in words: value, interval, pairs, p, and what was not equal. several: on its data
+    set, which then stands above them.
+    """
+    beside = _beside(entry, finding)
+    where = beside.rstrip(", ") if several else f"{beside}{TITLES[finding.dataset]}"
     form, unit = _UNITS[entry.claim.kind]
     told = f"{where} {form.format(finding.value)}"
     if not np.isnan(finding.low):

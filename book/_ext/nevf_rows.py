@@ -15,7 +15,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from nevf_claims import claims_table, headline, sources
+from nevf_claims import claims_table, headline, sources, strip
 from nevf_trust import trust_table
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
@@ -124,7 +124,7 @@ def setup_rows(app) -> None:
     """Register what this module brings; called by the book's extension."""
     made = {
         "nevf-claims": lambda *words: claims_table(" ".join(words)),
-        "nevf-verdicts": lambda: f"**{headline()}**",
+        "nevf-verdicts": lambda: f"**{headline()}**\n\n{strip()}",
         "nevf-rows": rows_table,
         "nevf-provenance": provenance,
         "nevf-trust": trust_table,

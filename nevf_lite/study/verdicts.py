@@ -154,7 +154,7 @@ def outcome(claim: Claim, finding: Finding) -> str:
         off = abs(finding.value - finding.printed) / finding.sd
         return HOLDS if off <= 1 else IN_PART if off <= 2 else FAILS
     sign = 1 if claim.wanted == "more" else -1
-    mark = {"ratio": 1.0, "limit": claim.limit}.get(claim.kind, 0.0)
+    mark = threshold(claim)
     value, *ends = (sign * (x - mark) for x in (finding.value, finding.low, finding.high))
     if np.isnan(finding.low):  # one pair, of what does not depend on people
         return IN_PART if value > 0 else FAILS
@@ -162,6 +162,11 @@ def outcome(claim: Claim, finding: Finding) -> str:
         return FAILS if max(ends) < 0 else OPEN
     reached = not claim.size or max(ends) >= sign * (finding.printed - mark)
     return HOLDS if reached else IN_PART
+
+
+def threshold(claim: Claim) -> float:
+    """Where the side that is claimed begins; a level has none."""
+    return {"ratio": 1.0, "limit": claim.limit}.get(claim.kind, 0.0)
 
 
 def _measure(claim: Claim, finding: Finding, sides: list[pd.DataFrame]) -> Finding:

@@ -5,6 +5,7 @@ Chapters that run have their own rules; these are the pages of `book/` that do n
 
 from __future__ import annotations
 
+import html
 import re
 import sys
 from pathlib import Path
@@ -93,6 +94,27 @@ def test_a_claim_shows_both_numbers_the_interval_and_the_pairs():
     line = line.replace(nevf_claims.HOLD, " ")
     assert f"Mindboggle {found.printed:+.3f}" in line
     assert f"Mindboggle {found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" in line
+
+
+def test_the_strip_has_a_named_square_for_every_claim_and_leads_to_its_row():
+    square = r'href="#claim-([\w-]+)" title="[^"]*" aria-label="([^"]*)"'
+    found = re.findall(square, nevf_claims.strip())
+    claims = [entry.claim for entry in nevf_claims.entries()]
+    assert [name for name, _ in found] == [claim.name for claim in claims]
+    tables = "".join(nevf_claims.claims_table(part) for part in {c.part for c in claims})
+    for (name, told), entry in zip(found, nevf_claims.entries(), strict=True):
+        assert html.unescape(told) == f"{entry.verdict}: {entry.claim.says}"
+        assert tables.count(f'id="claim-{name}"') == 1
+
+
+def test_a_drawing_has_its_dot_on_the_side_of_the_number():
+    """Protects who only looks: the dot is right of the upright line where the number is larger."""
+    table = nevf_claims.claims_table("On top of a network")
+    drawn = r' ([−+])[\d.]+ \[.*?<circle cx="(\d+)".*?<path d="M(\d+) 0v14'
+    found = re.findall(drawn, table)
+    assert len(found) > 3
+    for sign, dot, line in found:
+        assert (sign == "+") == (int(dot) > int(line))
 
 
 def test_a_level_shows_the_spread_that_judges_it():
