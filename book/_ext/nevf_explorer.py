@@ -22,7 +22,7 @@ from nevf_lite.study.claims import at_spacing, of_test_split, published, read_cl
 from nevf_lite.study.statistics import MIN_PAIRS
 
 #: The row of the plot that every method starts from.
-BEFORE = "before registration"
+BEFORE = "Affine (the start)"
 #: Of the download, in order: the columns of a row.
 COLUMNS = ("label", "dataset", "fixed", "moving", "dice", "dice_before", "folds_percent")
 COLUMNS += ("cpu_seconds", "machine", "study", "commit", "started")

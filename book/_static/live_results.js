@@ -89,8 +89,9 @@
     function methods() {
       const here = all.filter((row) => row.dataset === state.dataset);
       const names = [...new Set(here.map(({ label }) => label))];
-      const made = names.map((label) => {
+      const made = names.flatMap((label) => {
         const rows = here.filter((row) => row.label === label);
+        if (rows.every((row) => row.dice === row.dice_before)) return []; // the start itself
         return {
           label,
           rows,
@@ -139,7 +140,7 @@
       const narrow = width < 520; // on a phone the name stands over its row
       const longest = Math.max(...shown.map(({ label }) => label.length));
       const beside = Math.min(345, Math.max(160, 7.1 * longest + 20)); // room for the names
-      const [left, right, top] = [narrow ? 18 : beside, 52, 8];
+      const [left, right, top] = [narrow ? 18 : beside, 52, 26];
       const high_ = narrow ? 40 : 27;
       const height = top + high_ * shown.length + 40;
       const along = (v) => left + ((v - low) / (high - low)) * (width - left - right);
@@ -147,7 +148,8 @@
       for (let v = Math.ceil(20 * low); v <= 20 * high + 1e-9; v += narrow ? 2 : 1) {
         const x = along(v / 20).toFixed(1);
         parts.push(`<path class="nl-grid" d="M${x} ${top}V${height - 36}"/>`);
-        parts.push(`<text x="${x}" y="${height - 20}" text-anchor="middle">${(v / 20).toFixed(2)}</text>`);
+        for (const y of [top - 8, height - 20])
+          parts.push(`<text x="${x}" y="${y}" text-anchor="middle">${(v / 20).toFixed(2)}</text>`);
       }
       parts.push(`<text x="${(left + width - right) / 2}" y="${height - 3}" text-anchor="middle">Dice (1 is perfect)</text>`);
       let path = ""; // from row to row; broken where one lacks the pair
@@ -159,7 +161,9 @@
         if (label === state.method)
           parts.push(`<rect class="nl-lit" y="${top + high_ * k}" width="${width}" height="${high_}" rx="4"/>`);
         parts.push(`<text x="${x0}" y="${y0}" text-anchor="${end}"${dim}>${label}</text>`);
-        parts.push(`<text x="${width - 4}" y="${y + 4}" text-anchor="end"${dim}>n = ${rows.length}</text>`);
+        const followed = rows.find((row) => row.pair === state.pair)?.dice.toFixed(3) ?? "–";
+        const told = state.pair ? followed : `n = ${rows.length}`;
+        parts.push(`<text x="${width - 4}" y="${y + 4}" text-anchor="end"${dim}>${told}</text>`);
         parts.push(`<path class="nl-grid" d="M${left} ${y}H${width - right}"/>`);
         if (!few) {
           const x = along(dice).toFixed(1);
@@ -221,8 +225,9 @@
         [...new Set(rows.map((row) => row.machine))].map((machine) => {
           const timed = rows.filter((row) => row.machine === machine);
           const seconds = median(timed.map((row) => row.cpu_seconds));
-          const title = `${label}: Dice ${dice.toFixed(3)}, n = ${rows.length}; ${seconds.toFixed(0)} s on ${machine}, n = ${timed.length}`;
-          return { label, dice, seconds, few, colour: colours[machine], title };
+          const some = timed.length < rows.length ? `, n = ${timed.length}` : "";
+          const title = `${label}: Dice ${dice.toFixed(3)}, n = ${rows.length}; ${seconds.toFixed(0)} s on ${machine}${some}`;
+          return { label, name: label, dice, seconds, few, colour: colours[machine], title };
         }),
       );
       const papers = data.paper.filter((p) => p.dataset === state.dataset && p.minutes);
@@ -230,6 +235,7 @@
         ...ours,
         ...papers.map(({ label, dice, minutes }) => ({
           label,
+          name: `${label} (paper)`,
           dice,
           seconds: 60 * minutes,
           colour: PAPER,

@@ -50,7 +50,7 @@ window.nevfResultsTime = (() => {
     return best;
   }
 
-  // marks: [{ label, dice, seconds, colour, paper, few, title }]. chosen: the title of the mark that
+  // marks: [{ name, dice, seconds, colour, paper, few, title }]. chosen: the title of the mark that
   // is named before all others, in a ring.
   function draw(place, marks, say, chosen) {
     const all = marks.map(({ dice }) => dice);
@@ -58,7 +58,7 @@ window.nevfResultsTime = (() => {
     const high = Math.ceil(20 * Math.max(...all)) / 20;
     const width = Math.max(280, Math.min(900, place.clientWidth || 360));
     const height = Math.round(Math.max(260, Math.min(380, 0.55 * width)));
-    const [left, right, top, bottom] = [48, 14, 14, 44];
+    const [left, right, top, bottom] = [56, 14, 14, 44];
     const [from, to] = [-1, 3.5];
     const along = (s) =>
       left + ((Math.log10(s) - from) / (to - from)) * (width - left - right);
@@ -92,9 +92,9 @@ window.nevfResultsTime = (() => {
     const rank = ({ title, few }) => (title === chosen ? -1 : few ? 1 : 0);
     const order = marks.map((_, k) => k).sort((i, j) => rank(marks[i]) - rank(marks[j]));
     for (const k of order) {
-      const reaches = rank(marks[k]) > 0 ? [9] : [9, 18, 30];
+      const reaches = { "-1": [14, 20, 30], 0: [9, 18, 30], 1: [9] }[rank(marks[k])];
       const frame = [left + 2, top, width, height - bottom - 2];
-      const name = named(marks[k].label, shapes[k], taken, frame, reaches);
+      const name = named(marks[k].name, shapes[k], taken, frame, reaches);
       if (name) parts.push(name); // without room it is left to its title and to a press
     }
     place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${say}">${parts.join("")}</svg>`;
