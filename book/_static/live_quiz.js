@@ -26,6 +26,7 @@
       const front = make("div", { class: "nl-front" });
       const back = make("div", { class: "nl-back", tabindex: "-1" });
       const verdict = make("p", { class: "nl-verdict" });
+      const again = make("p", { class: "nl-verdict" }); // on the front of a card that was judged
       answer.remove();
       front.append(...card.childNodes);
       const turn = (over) => {
@@ -39,6 +40,8 @@
         judged.set(card, right);
         card.dataset.judged = right ? "right" : "wrong";
         verdict.textContent = `${right ? "Right" : "Not so"}: this one ${sound ? "is sound" : "is wrong"}.`;
+        again.textContent = `Judged ${right ? "rightly" : "wrongly: look again"}.`;
+        front.append(again);
         tell();
         turn(true);
       };

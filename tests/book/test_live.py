@@ -238,6 +238,7 @@ def test_a_card_is_judged_and_turns_over(show):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")  # turn back
         assert "is-turned" not in card.get_attribute("class")
+        assert "Judged wrongly: look again." in card.locator(".nl-front").inner_text()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")  # it is wrong
         assert "Judged 1 of 2, 1 rightly." in page.inner_text(".nl-score")
