@@ -455,7 +455,7 @@ def test_a_finger_taps_and_the_phone_does_not_scroll_sideways(visit, page_file):
             page = seen.page
             page.evaluate("nevfLive.ready")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            assert page.locator("[data-part=warped]").bounding_box()["width"] > 340
+            assert page.locator("[data-part=warped]").bounding_box()["width"] > 250
             page.tap("[data-part=step]")
             assert rest(page)["record"]["iteration"] == 1
             page.tap("[data-part=pick-fixed] label >> nth=1")
@@ -465,6 +465,17 @@ def test_a_finger_taps_and_the_phone_does_not_scroll_sideways(visit, page_file):
             ink = page.evaluate("getComputedStyle(document.querySelector('.nv-controls')).color")
             assert (ink == "rgb(36, 41, 47)") == (theme == "light")
             assert not seen.errors
+
+
+def test_the_picture_stays_in_sight_while_sliders_are_turned_on_a_phone(visit, page_file):
+    """Protects what a slider is turned for: it stands three screens below the picture."""
+    with visit(page_file.as_uri(), "phone", touch=True) as seen:
+        seen.page.evaluate("nevfLive.ready")
+        picture = seen.page.locator("[data-part=warped]")
+        for slider in seen.page.locator(".nv-controls input[type=range]").all():
+            slider.evaluate("e => e.scrollIntoView({ block: 'end' })")
+            box = picture.bounding_box()
+            assert 0 <= box["y"] and box["y"] + box["height"] < slider.bounding_box()["y"]
 
 
 def test_picture_and_controls_fit_a_laptop_s_screen(browser, page_file):

@@ -4,7 +4,7 @@
 window.nevfControls = (() => {
   const { PRESETS, CHOICES, DEFAULT, VOXEL, same } = window.nevfState;
   const NAMES = { template: "the template", push: "the template, pushed" };
-  const UNITS = { step: (value) => (value === 1 ? "every voxel" : `every ${value} voxels`) };
+  const UNITS = { step: (value) => `${value} voxel${value > 1 ? "s" : ""}` };
   let root = null;
 
   const find = (name) => root.querySelector(`[data-part="${name}"]`);
