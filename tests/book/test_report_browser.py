@@ -46,6 +46,16 @@ def test_the_report_prints_on_one_page(visit, address, paper):
     assert len(pages) == 1
 
 
+def test_no_heading_is_printed_over_nothing(visit, tmp_path):
+    """Protects the sheet of a run that recorded neither its command nor its iterations."""
+    ball = nib.Nifti1Image(np.ones((20, 20, 20), np.float32), np.eye(4))
+    write_report(tmp_path / "report.html", ReportData("a to b", ball, ball, ball))
+    with visit((tmp_path / "report.html").as_uri()) as seen:
+        seen.page.emulate_media(media="print")
+        headings = seen.page.locator("h2:visible").all_inner_texts()
+    assert headings == ["Before and after"]
+
+
 def test_a_dark_window_prints_dark_ink(visit, address):
     """Protects the axes of the chart: drawn for a dark page they cannot be seen on paper."""
     with visit(address, theme="dark") as seen:

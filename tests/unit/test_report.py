@@ -238,12 +238,15 @@ def test_a_name_that_is_no_text_can_be_written(tmp_path):
 
 
 def test_the_bare_minimum_makes_a_whole_page():
-    """Protects runs without labels, history, Jacobian or command: every section says so."""
+    """Protects runs without labels, history, Jacobian or command: every section says so, and the
+    contents lead to none that says nothing else."""
     full = sample()
     bare = ReportData("t", full.fixed, full.moving_on_fixed, full.warped)
     page = Page(render(bare))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert sorted(ids) == sorted(name for name in SECTIONS if name != "volume")
+    led = {attributes["href"][1:] for tag, attributes in page.elements if tag == "a"}
+    assert led.isdisjoint({"volume", "labels", "dice", "convergence"}) and "slices" in led
     assert len(page.all("img")) == 2 and "Registered" in page.text
     for said in ("No labels were given", "No iterations were recorded", "No command was recorded"):
         assert said in page.text
