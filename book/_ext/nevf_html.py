@@ -83,13 +83,18 @@ def _signature_lines(items: str) -> str:
 
 
 def fix_search(folder: Path) -> None:
-    """Excerpts of the search come from a page's article, not from the contents list beside it."""
+    """Excerpts of the search come from a page's article, not from the contents list beside it, and
+    have dots for a formula in TeX and a blank between a term and what it means.
+    """
     script = folder / "_static" / "searchtools.js"
     text = script.read_text(encoding="utf-8")
     fixed = text.replace(
         """querySelector('[role="main"]')""", "querySelector('article.bd-article')"
     )
-    if fixed == text and "article.bd-article" not in text:
+    fixed = fixed.replace('"script", "style"]', '"script", "style", ".math"]')
+    fixed = fixed.replace("el.remove()", "el.replaceWith(el.matches('.math') ? '…' : '')")
+    fixed = fixed.replace("String(htmlString,", "String(htmlString.replaceAll('<dd>', ' <dd>'),")
+    if not all(ours in fixed for ours in ("article.bd-article", '".math"', "'…'", "' <dd>'")):
         raise ValueError(f"{script}: Sphinx has another search; see fix_search in nevf_html.py")
     script.write_text(fixed, encoding="utf-8")
 

@@ -70,6 +70,15 @@ def test_search_finds_a_word(visit, site):
         assert seen.errors == []
 
 
+def test_excerpts_of_the_search_have_no_tex(visit, site):
+    """Protects who reads them: a formula is a line of backslashes there."""
+    with visit(f"{site}/search.html?q=squaring") as seen:
+        excerpts = seen.page.locator("#search-results .context")
+        excerpts.nth(5).wait_for(timeout=20_000)
+        told = " ".join(excerpts.all_text_contents())
+        assert "squaring" in told.lower() and "\\" not in told
+
+
 @pytest.mark.parametrize("name", ["notebooks/05_neural_fields", "book/claims"])
 def test_a_line_is_short_enough_to_find_the_next_one(visit, site, name):
     """About eighty letters, where figures and tables may be wider."""
