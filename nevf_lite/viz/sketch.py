@@ -22,7 +22,6 @@ from nevf_lite.viz.naming import Mark, name_marks
 from nevf_lite.viz.remarks import Remark, arrows_on, remark_on
 from nevf_lite.viz.style import (
     CARD,
-    CURVE_COLOURS,
     DIVERGING,
     FIXED,
     FOLD,
@@ -227,7 +226,7 @@ def curves(
         for i, (name, (xs, ys)) in enumerate(lines.items()):
             has_marker = marks if isinstance(marks, bool) else name in marks
             marker = _MARKERS[i % len(_MARKERS)] if has_marker else None
-            dash = "none" if name in dots else "-" if i < len(CURVE_COLOURS) else "--"
+            dash = "none" if name in dots else "-" if i < len(_MARKERS) else "--"
             own = {"ls": dash, "c": colours[name], "marker": marker, "markersize": 4.5}
             axes.plot(xs, ys, label=name, **own | dict(looks.get(name, _NONE)))
         axes.set(
