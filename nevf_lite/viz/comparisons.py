@@ -96,6 +96,7 @@ def dice_against_time(
     before: float,
     bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
     paper: Mapping[str, tuple[float, float]] | None = None,
+    least: float = -np.inf,
     theme: str = "any",
 ) -> Picture:
     """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
@@ -107,6 +108,7 @@ def dice_against_time(
     bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
     paper: name to the (seconds, Dice) that the paper reports: the symbol of the name, hollow, which
         a thin line joins to the end of the course.
+    least: the lowest Dice that is shown; courses come in from below it.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
@@ -119,7 +121,8 @@ def dice_against_time(
         axes = figure.subplots()
         curves, level = {}, None
         seen = np.concatenate([*(d for _, d in drawn.values()), [d for _, d in paper.values()]])
-        if seen.min() - before < np.ptp(seen) / 2:
+        seen = seen[seen >= least]
+        if max(seen.min(), least) - before < np.ptp(seen) / 2:
             level = axes.axhline(before, color=INK[theme], lw=1, ls=":")
         looks = _looks(drawn, INK[theme])
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
@@ -155,6 +158,8 @@ def dice_against_time(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.grid(True)
         axes.margins(x=0.12)
+        if least > -np.inf:
+            axes.set_ylim(bottom=least)
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))
         marks = [Mark("before", start, before, INK[theme], level)] if level else []
         if not level:

@@ -76,6 +76,14 @@ def test_a_start_far_below_is_written_into_the_corner():
         assert written.get_ha() == side
 
 
+def test_what_lies_below_the_least_is_not_shown():
+    """Protects the ends: one course that comes from far below would press all others together."""
+    courses = {"a": ([1, 10, 100], [0.4, 0.6, 0.8]), "b": ([10], [0.7])}
+    axes = dice_against_time(courses, before=0.35, least=0.6).axes[0]
+    assert axes.get_ylim()[0] == 0.6
+    assert "start: 0.350" in [text.get_text() for text in axes.texts]
+
+
 def test_seconds_are_plain_numbers():
     """Protects the reader: 200, not 2 x 10^2."""
     axes = dice_against_time({"a": ([0.5, 300], [0.4, 0.5])}, before=0.38).axes[0]
