@@ -87,6 +87,7 @@ def live(visit, page_file):
     """A page that is ready and, motion being reduced, at rest. It must not complain."""
     with visit(page_file.as_uri()) as seen:
         seen.page.evaluate("nevfLive.ready")
+        rest(seen.page)  # what it shows is drawn a frame later
         yield seen.page
         assert not seen.errors
         assert not seen.outside
@@ -411,7 +412,7 @@ def test_weights_change_the_run_and_the_frequency_begins_another(live):
 def test_a_new_run_runs_unless_it_is_held(live):
     """Looking back is no wish to stop; the button is, and then it says what it waits for."""
     waits = "document.querySelector('[data-part=run]').classList.contains('is-waiting')"
-    assert live.evaluate(waits)
+    live.wait_for_function(waits)
     live.click("[data-part=run]")
     live.wait_for_function("nevfLive.shown().record.iteration > 3", timeout=60_000)
     live.focus("[data-part=look]")
