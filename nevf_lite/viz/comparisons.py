@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nevf_lite.data.splits import titled
-from nevf_lite.viz.naming import Mark, name_marks
+from nevf_lite.viz.naming import Mark, name_marks, on_axes
 from nevf_lite.viz.style import (
     AFTER,
     ALARM,
@@ -181,9 +181,7 @@ def dice_against_time(
 
 def _in_a_corner(axes: Axes, text: str) -> None:
     """Write below the curves, at the right if something is drawn at the left."""
-    axes.autoscale_view()
-    to_axes = axes.transScale + axes.transLimits
-    places = np.concatenate([to_axes.transform(line.get_xydata()) for line in axes.lines])
+    places = on_axes(axes, np.concatenate([line.get_xydata() for line in axes.lines]))
     side = "right" if ((places < (0.2, 0.1)).all(axis=1)).any() else "left"
     at = 0.99 if side == "right" else 0.01
     axes.text(at, 0.02, text, transform=axes.transAxes, fontsize=9, ha=side)

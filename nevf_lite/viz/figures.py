@@ -91,9 +91,8 @@ def before_after(
     scans = {key: partial(shades, arrays[key], window(arrays[key], masks[key])) for key in arrays}
     at = middle(grid, masks["Fixed"]) if at is None else at
     view_planes = planes(grid, np.logical_or.reduce(list(masks.values())), at)
-    edge = brain(masks["Fixed"], grid.canonical()[0].spacing)
     build = {"checkerboard": _checkerboards, "labels": _outlines}
-    build["slices"] = partial(_slices, edge)
+    build["slices"] = partial(_slices, masks["Fixed"], grid.canonical()[0].spacing)
     drawn = [view for view in (build[name](scans, labels) for name in views) if view.panels]
     if not drawn:
         raise ValueError("fixed_labels: 'labels' was asked for, which needs labels before or after")
@@ -103,7 +102,8 @@ def before_after(
     return figure
 
 
-def _slices(edge: np.ndarray, scans, labels) -> _View:
+def _slices(mask: np.ndarray, spacing: tuple[float, ...], scans, labels) -> _View:
+    edge = brain(mask, spacing).astype(int)
     line = [(", in the outline of the ", None), ("fixed", FIXED)]
     roles = {
         "Fixed": [("target", None)],
@@ -114,7 +114,7 @@ def _slices(edge: np.ndarray, scans, labels) -> _View:
     def paint(key: str, axes: Axes, plane: Plane) -> None:
         show(axes, plane, scans[key](plane), vmin=0, vmax=1)
         if key != "Fixed":
-            outline(axes, plane, plane.cut(edge).astype(int), FIXED, width=0.65)
+            outline(axes, plane, plane.cut(edge), FIXED, width=0.65)
 
     panels = [(key, legend, partial(paint, key)) for key, legend in roles.items()]
     seen = "the fixed image, and the moving image before and after, in the outline of the fixed"

@@ -59,15 +59,19 @@ class Mark:
         return cls(curve.get_label(), x, y, curve.get_color(), curve)
 
 
+def on_axes(axes: Axes, points: np.ndarray | Sequence[tuple[float, float]]) -> np.ndarray:
+    """Points in data coordinates, (n, 2), as shares of the axes, which hold all they will show."""
+    axes.autoscale_view()
+    return (axes.transScale + axes.transLimits).transform(points)
+
+
 def name_marks(axes: Axes, marks: Sequence[Mark]) -> None:
     """Write each name at its mark, in its colour (darker). The axes hold all that they will show.
 
     Marks that all lie at the right edge have their names in a column outside it, pushed apart where
     they would overlap. Other names stand where they cover the least of what is drawn.
     """
-    axes.autoscale_view()
-    to_axes = axes.transScale + axes.transLimits
-    places = to_axes.transform([(mark.x, mark.y) for mark in marks])
+    places = on_axes(axes, [(mark.x, mark.y) for mark in marks])
     if (places[:, 0] > _EDGE).all():
         _column(axes, marks, places)
     else:
