@@ -3,7 +3,8 @@
     python book/family_asset.py
 
 Each picture is calculated, with the package where it has the piece: forces, flows, squarings and
-networks of two blobs. They are dark cards, alike on a light page and on a dark one.
+networks of two blobs. They are dark cards, alike on a light page and on a dark one. A box of the
+tree leads to its section of the page.
 """
 
 from __future__ import annotations
@@ -275,6 +276,8 @@ TREE = {
     "NeVF": (2023.6, 1.5, ("SVF", "IDIR", "NODEO")),
     "FireANTs": (2024.2, 2.6, ("SyN",)),
 }
+#: Sections of the page that are not called like their method.
+SECTIONS = {"SVF": "stationary-velocities"}
 TICKS = (1998, 2005, 2008, 2018, 2020, 2022, 2024)
 
 
@@ -296,9 +299,10 @@ def tree() -> Picture:
             axes.plot([place(old), place(year)], [low, height], color=colour, linewidth=1.3)
         box = dict(boxstyle="round,pad=0.35", fc=CARD, ec=MOVED if ours else FIXED)
         spot = (place(year), height)
-        axes.text(
+        word = axes.text(
             *spot, name, color=ON_CARD, ha="center", va="center", fontsize=9.5, bbox=box, zorder=3
         )
+        word.get_bbox_patch().set_url("#" + SECTIONS.get(name, name.lower()))
     axes.set(xlim=(1996.8, 2019.6), ylim=(-0.4, 3.7), yticks=[])
     axes.set_xticks([place(t) for t in TICKS], [str(t) for t in TICKS])
     axes.tick_params(colors=ON_CARD_MUTED, length=3)

@@ -35,7 +35,7 @@ STAGES = (
 THUMBNAIL = (240, 135)  # pixels
 #: What pages that are not chapters show of themselves.
 PICTURES = {"book/playground": "playground_slice.js", "book/nevf_in_the_page": "family/nevf.svg"}
-_URI = re.compile(r"data:image/(webp|png|jpeg|svg\+xml);base64,([A-Za-z0-9+/=]+)")
+_URI = re.compile(r"(?<!srcset=\")data:image/(webp|png|jpeg|svg\+xml);base64,([A-Za-z0-9+/=]+)")
 
 
 def contents() -> Iterator[tuple[str, list[str]]]:

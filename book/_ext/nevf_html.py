@@ -39,11 +39,17 @@ OPTION = re.compile(r'<span class="pre">(-{1,2}[\w-]{1,20})</span>')
 TABLE = '<div class="pst-scrollable-table-container">'
 #: Beside a chapter with pages under it: it has no word.
 ARROW = '<span class="toctree-toggle"'
-#: A picture that a notebook carries inside itself.
+#: A picture that a notebook carries inside itself, and a chart's drawing for narrow pages.
 CARRIED = re.compile(
-    r'<img (alt="[^"]*") src="data:image/(webp|png|svg)(?:\+xml)?;base64,([A-Za-z0-9+/=]+)"'
+    r'<(img alt|source media)=("[^"]*") (src|srcset)='
+    r'"data:image/(webp|png|svg)(?:\+xml)?;base64,([A-Za-z0-9+/=]+)"'
 )
 SVG_SIZE = re.compile(rb'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', re.S)
+
+#: A picture whose boxes lead somewhere, and one of its boxes.
+LINKED = re.compile(r'<img alt="[^"]*" src="([^"]*/tree\.svg)" />')
+BOX = re.compile(r'<a href="#([^"]*)"[^>]*><path d="([^"]*)"')
+VIEW = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 #: The end of a page with all fixes.
 FIXED = "<!-- fixed -->\n"
@@ -59,6 +65,7 @@ def fix_page(text: str, path: Path) -> str:
     text = OPTION.sub(r'<span class="pre nevf-whole">\1</span>', text)
     text = LONG_CODE.sub(lambda match: match[1] + BREAK.sub(r"\1<wbr>", match[2]), text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)
+    text = LINKED.sub(lambda match: _with_links(match, path), text)
     text = PARAMETERS.sub(lambda match: _signature_lines(match[1]), text)
     text = text.replace(f"<summary>{ARROW}", f'<summary aria-label="Its pages">{ARROW}')
     # a table wider than the page is scrolled, by the keyboard too
@@ -100,10 +107,10 @@ def fix_search(folder: Path) -> None:
 
 
 def _image_file(match: re.Match, path: Path) -> str:
-    """An image element whose picture is a file of the book; a page with all of them inside it would
-    be too heavy. Its size is told, so that nothing moves when it arrives.
+    """An element whose picture is a file of the book; a page with all of them inside it would be
+    too heavy. Its size is told, so that nothing moves when it arrives.
     """
-    alt, kind, data = match.groups()
+    element, words, attribute, kind, data = match.groups()
     image = base64.b64decode(data)
     if kind == "svg":
         width, height = (round(float(points) / 0.75) for points in SVG_SIZE.search(image).groups())
@@ -114,4 +121,21 @@ def _image_file(match: re.Match, path: Path) -> str:
     file = folder / f"{hashlib.sha256(image).hexdigest()[:16]}.{kind}"
     file.write_bytes(image)
     source = Path(os.path.relpath(file, path.parent)).as_posix()
-    return f'<img {alt} width="{width}" height="{height}" src="{source}"'
+    return f'<{element}={words} width="{width}" height="{height}" {attribute}="{source}"'
+
+
+def _with_links(match: re.Match, path: Path) -> str:
+    """A picture under the links of its own boxes, which nobody can press inside an image."""
+    svg = (path.parent / match[1]).read_text(encoding="utf-8")
+    size = [float(side) for side in VIEW.search(svg).groups()]
+    links = ""
+    for section, outline in BOX.findall(svg):
+        numbers = [float(n) for n in re.findall(r"-?[\d.]+", outline)]
+        low = [min(numbers[k::2]) for k in (0, 1)]
+        high = [max(numbers[k::2]) for k in (0, 1)]
+        shares = [100 * a / side for a, side in zip(low, size, strict=True)]
+        shares += [100 * (b - a) / side for a, b, side in zip(low, high, size, strict=True)]
+        places = zip(("left", "top", "width", "height"), shares, strict=True)
+        style = ";".join(f"{name}:{share:.2f}%" for name, share in places)
+        links += f'<a href="#{section}" style="{style}" aria-label="To section {section}"></a>'
+    return f'<span class="nevf-linked">{match[0]}{links}</span>'

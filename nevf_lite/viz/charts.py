@@ -19,6 +19,7 @@ from nevf_lite.viz.style import (
     chart,
     colours_of,
     ink_style,
+    is_narrow,
     styled,
 )
 
@@ -72,7 +73,7 @@ def convergence(history: Sequence[Mapping], theme: str = "any") -> Picture:
                 axes.plot(iterations[part], values[part], color=colour, marker=marker)
                 axes.grid(axis="y")
                 axes.margins(x=0)
-                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+                axes.xaxis.set_major_locator(MaxNLocator(2 if is_narrow() else 4, integer=True))
                 if colour == ALARM:
                     axes.set_ylim(bottom=0)
         if len(levels) > 1:
@@ -165,7 +166,8 @@ def named_dots(
     height: float = 2.8,
     theme: str = "any",
 ) -> Picture:
-    """A dot for each result, with its name beside it; panels side by side share the upright axis.
+    """A dot for each result, with its name beside it; panels side by side share the upright axis,
+    and stand under each other on a narrow page.
 
     panels: label of the axis along, with its unit, to name of a result to (x, y). A name has one
         colour in every panel. y: label of the upright axis, with its unit. height: inches.
@@ -176,17 +178,19 @@ def named_dots(
     if not colours:
         raise ValueError("panels: there is no dot to draw")
     with matplotlib.rc_context(ink_style(theme)):
-        figure = chart(height)
-        row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, (label, dots) in zip(row, panels.items(), strict=True):
+        high = len(panels) if is_narrow() else 1
+        figure = chart(height * high)
+        grid = figure.subplots(high, len(panels) // high, sharey=True, squeeze=False)
+        for axes, (label, dots) in zip(grid.flat, panels.items(), strict=True):
             for name, at in dots.items():
                 axes.plot(*at, "o", color=colours[name], markersize=6, label=name)
             axes.set_xlabel(label)
             axes.margins(0.12, 0.14)
             axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             axes.grid(True)
-        row[0].set_ylabel(y)
-        for axes in row:
+        for axes in grid[:, 0]:
+            axes.set_ylabel(y)
+        for axes in grid.flat:
             name_marks(axes, [Mark.at_end(dot) for dot in axes.lines])
     figure.alt = alt
     return figure

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from nevf_lite.data.splits import titled
 from nevf_lite.viz.naming import Mark, name_marks, on_axes
@@ -22,8 +22,10 @@ from nevf_lite.viz.style import (
     chart,
     colours_of,
     ink_style,
+    is_narrow,
     styled,
 )
+from nevf_lite.viz.ticks import log_locator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +48,8 @@ def overlap(
     not to be compared. One pair has none either.
 
     rows: a study's table (see `study.read_rows`) with the columns dataset, label, dice and status.
-        Methods are drawn in the order of their first row, datasets side by side.
+        Methods are drawn in the order of their first row, datasets side by side, or under each
+        other on a narrow page.
     paper: (dataset, label) to the mean that the paper reports, where it reports one.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no row is done.
@@ -56,8 +59,10 @@ def overlap(
     paper = paper or {}
     means, bars = [], []
     with matplotlib.rc_context(ink_style(theme)):
-        figure = chart(0.27 * len(labels) + 1.15)
-        panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+        rows_high = len(datasets) if is_narrow() else 1
+        figure = chart((0.27 * len(labels) + 0.7) * rows_high + 0.45)
+        grid = figure.subplots(rows_high, len(datasets) // rows_high, sharey=True, squeeze=False)
+        panels = grid.flat
         for axes, dataset in zip(panels, datasets, strict=True):
             of_dataset = rows[rows.dataset == dataset]
             pairs = of_dataset.groupby("label").size().max()
@@ -77,9 +82,10 @@ def overlap(
             axes.set(title=titled(dataset), xlabel="Dice")
             axes.xaxis.set_major_locator(MaxNLocator(4 if len(datasets) < 3 else 2))
             axes.grid(axis="x")
-        panels[0].set_yticks(range(len(labels)), labels, fontsize=8.5)
-        for text in panels[0].get_yticklabels():
-            text.set_fontweight("bold" if text.get_text() == "NeVF" else "normal")
+        for axes in grid[:, 0]:
+            axes.set_yticks(range(len(labels)), labels, fontsize=8.5)
+            for text in axes.get_yticklabels():
+                text.set_fontweight("bold" if text.get_text() == "NeVF" else "normal")
         panels[0].set_ylim(len(labels) - 0.4, -0.6)
         handles = [Line2D([], [], ls="", marker="o", color=INK[theme], label="one pair"), *bars]
         if paper:
@@ -117,7 +123,7 @@ def dice_against_time(
     if not any(len(seconds) for seconds, _ in drawn.values()):
         raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
     with matplotlib.rc_context(ink_style(theme)):
-        figure = chart(3.9)
+        figure = chart(4.6 if is_narrow() else 3.9)
         axes = figure.subplots()
         curves, level = {}, None
         seen = np.concatenate([*(d for _, d in drawn.values()), [d for _, d in paper.values()]])
@@ -153,11 +159,11 @@ def dice_against_time(
                 label=name,
             )
         axes.set(xscale="log", xlabel="seconds", ylabel="Dice")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.margins(x=0.12)
+        axes.xaxis.set_major_locator(log_locator(axes))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         axes.grid(True)
-        axes.margins(x=0.12)
         if least > -np.inf:
             axes.set_ylim(bottom=least)
         start = min(seconds[0] for seconds, _ in drawn.values() if len(seconds))

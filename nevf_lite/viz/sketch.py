@@ -35,6 +35,7 @@ from nevf_lite.viz.style import (
     chart,
     colours_of,
     ink_style,
+    is_narrow,
     styled,
 )
 from nevf_lite.viz.ticks import plain_ticks
@@ -229,12 +230,8 @@ def curves(
             dash = "none" if name in dots else "-" if i < len(_MARKERS) else "--"
             own = {"ls": dash, "c": colours[name], "marker": marker, "markersize": 4.5}
             axes.plot(xs, ys, label=name, **own | dict(looks.get(name, _NONE)))
-        axes.set(
-            xlabel=x,
-            ylabel=y,
-            xscale="log" if "x" in log else "linear",
-            yscale="log" if "y" in log else "linear",
-        )
+        scales = {f"{axis}scale": "log" if axis in log else "linear" for axis in "xy"}
+        axes.set(xlabel=x, ylabel=y, **scales)
         plain_ticks(axes, sorted({float(v) for xs, _ in lines.values() for v in xs}), log)
         axes.grid(True)
         if equal:
@@ -243,8 +240,9 @@ def curves(
             name_marks(axes, [Mark.at_end(line) for line in axes.lines])
         elif len(lines) > 1:
             location = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if equal else {}
-            if above:
-                location = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+            if above or (equal and is_narrow()):
+                columns = 1 if is_narrow() else 2
+                location = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": columns}
             axes.legend(**location)
     figure.alt = alt
     return figure

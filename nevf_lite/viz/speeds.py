@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from nevf_lite.viz.naming import Mark, name_marks
-from nevf_lite.viz.style import CURVE_COLOURS, INK, Picture, chart, ink_style, styled
+from nevf_lite.viz.style import CURVE_COLOURS, INK, Picture, chart, ink_style, is_narrow, styled
 
 #: A symbol for each backend, because colour alone does not separate them for every reader.
 _MARKERS = ("o", "s", "^", "D")
@@ -82,7 +82,7 @@ def roofline(
             for n, name in enumerate(backends)
         ]
         symbols[0].set_markerfacecolor("none")
-        figure.legend(handles=symbols, loc="outside upper center", ncols=4)
+        figure.legend(handles=symbols, loc="outside upper center", ncols=2 if is_narrow() else 4)
         name_marks(axes, marks)
     figure.alt = f"A roofline, Gflop a second: {'; '.join(descriptions)}; at most {rate / 1e9:.3g}."
     return figure
@@ -167,7 +167,8 @@ def stacks(wholes: Mapping[str, Mapping[str, float]], *, unit: str, theme: str =
         axes.margins(x=0.08)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        figure.legend(loc="outside upper center", ncols=len(parts), columnspacing=1.2)
+        columns = 2 if is_narrow() else len(parts)
+        figure.legend(loc="outside upper center", ncols=columns, columnspacing=1.2)
     sums = ", ".join(f"{name} {total:.0f}" for name, total in zip(wholes, left, strict=True))
     figure.alt = f"{unit}, of {', '.join(parts)}, in this order: in all {sums}."
     return figure

@@ -16,7 +16,9 @@ import functools
 import html
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar, copy_context
 from itertools import chain, cycle
 
 import matplotlib
@@ -25,7 +27,11 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 
-WIDTH = 6.4  # inches: 10 pt type stays readable when this is reduced to a phone's 390 px
+WIDTH = 6.4  # inches
+NARROW = 4.0  # of a chart's second drawing, for pages of at most so many CSS pixels, as on a phone
+PHONE = 576
+_LETTERS_ACROSS = 42  # of a narrow chart's longest line
+_across = ContextVar("across", default=WIDTH)
 
 CARD = "#0b0c0f"  # behind brains
 ON_CARD = "#eceef1"
@@ -113,10 +119,11 @@ _TYPE = {
 
 # what makes an SVG longer and no picture different: comments, the program's name, indentation,
 # names of groups, long names of letters, blanks around the letters of a path and in a style, digits
-# beyond a hundredth of a point
+# beyond a hundredth of a point, and in a line of letters the way to the next one as a `transform`
 _UNSEEN = re.compile(
     rb'<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>|\s+(?=<)|(?<=<g) id="[^"]*"', re.DOTALL
 )
+_NEXT = re.compile(rb'(<use href="#D[^"]*") transform="translate\(([-\d.]+) 0\)"')
 _PATH = re.compile(rb'\b(?:d|x|y)="[^"]*"|translate\([^)]*\)')
 _DIGITS = re.compile(rb"(\.\d\d)\d+")
 _LETTER = re.compile(rb"\s*([A-Zz])\s*")
@@ -129,17 +136,25 @@ class Picture(Figure):
 
     It is not registered with pyplot, so it needs no closing. A notebook shows it once, as an image
     with the text alternative. ``kind`` is its file format: "webp", "png" or "svg". ``trim``:
-    whether the empty rim is cut off, but for an even margin.
+    whether the empty rim is cut off, but for an even margin. ``narrow``: draws it once more, for
+    narrow pages, where letters would be too small if the picture were reduced.
     """
 
     alt: str = ""
     kind: str = "webp"
     trim: bool = False
+    narrow: Callable[[], Picture] | None = None
 
     def html(self) -> str:
-        """An `<img>` element with the text alternative and the encoded picture inside it."""
+        """An `<img>` element with the text alternative and the encoded picture inside it; of a
+        chart, a `<picture>` of it and its narrow drawing.
+        """
         alt = html.escape(self.alt)
-        return f'<img alt="{alt}" src="{data_uri(self)}" style="max-width:100%">'
+        image = f'<img alt="{alt}" src="{data_uri(self)}" style="max-width:100%">'
+        if self.narrow is None:
+            return image
+        narrow = f'<source media="(max-width:{PHONE}px)" srcset="{data_uri(self.narrow())}">'
+        return f"<picture>{narrow}{image}</picture>"
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -148,19 +163,45 @@ class Picture(Figure):
 
 
 def styled(draw: Callable[..., Picture]) -> Callable[..., Picture]:
-    """Run a drawing function under this module's style, whatever the caller's rcParams are."""
+    """Run a drawing function under this module's style, whatever the caller's rcParams are.
+
+    A chart that it draws can be drawn `narrow` as well.
+    """
 
     @functools.wraps(draw)
     def wrapper(*args, **kwargs):
         with matplotlib.style.context(["default", _TYPE]):
-            return draw(*args, **kwargs)
+            picture = draw(*args, **kwargs)
+        if picture.kind == "svg" and not is_narrow():
+            picture.narrow = functools.partial(_narrow, wrapper, *args, **kwargs)
+        return picture
 
     return wrapper
 
 
+def is_narrow() -> bool:
+    """Whether what is drawn now is for a narrow page: panels under each other, short legends."""
+    return _across.get() == NARROW
+
+
+def _narrow(draw: Callable[..., Picture], *args, **kwargs) -> Picture:
+    """Draw for a narrow page, where long labels of axes go on in a second line."""
+    context = copy_context()
+    context.run(_across.set, NARROW)
+    picture = context.run(draw, *args, **kwargs)
+    for axes in picture.axes:
+        axes.set_xlabel(textwrap.fill(axes.get_xlabel(), _LETTERS_ACROSS))
+        high = axes.get_position().height * picture.get_figheight() / NARROW
+        if "\n" not in axes.get_ylabel():
+            axes.set_ylabel(
+                textwrap.fill(axes.get_ylabel(), max(10, round(1.15 * high * _LETTERS_ACROSS)))
+            )
+    return picture
+
+
 def chart(height: float) -> Picture:
     """An empty chart of the common width, without a background. height: inches."""
-    picture = Picture(figsize=(WIDTH, height), facecolor="none", layout="constrained")
+    picture = Picture(figsize=(_across.get(), height), facecolor="none", layout="constrained")
     picture.kind = "svg"  # sharp at any size, and a small file
     return picture
 
@@ -195,8 +236,9 @@ def encode(figure: Figure, kind: str = "webp", dpi: int = 190) -> bytes:
 
 def _shorter(svg: bytes) -> bytes:
     """The same drawing in a quarter less."""
-    svg = _UNSEEN.sub(b"", svg).replace(b"DejaVuSans-", b"D")
+    svg = _UNSEEN.sub(b"", svg).replace(b"DejaVuSans-", b"D").replace(b"xlink:href", b"href")
     svg = _STYLE.sub(lambda style: _BLANK.sub(rb"\1", style[0]), svg)
+    svg = _NEXT.sub(lambda next: b'%s x="%.0f"' % (next[1], float(next[2])), svg)
     return _PATH.sub(lambda path: _LETTER.sub(rb"\1", _DIGITS.sub(rb"\1", path[0])), svg)
 
 

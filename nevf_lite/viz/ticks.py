@@ -8,13 +8,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from nevf_lite.viz.style import is_narrow
+
+#: A narrow chart has room for 1, 2, 5, ... along an axis that ends at so many times its start.
+_ROOM = 1000
+
 
 def plain_ticks(axes: Axes, xs: Sequence[float], log: str) -> None:
     """Plain numbers: integers where every x is one; each x where a log axis has at most nine."""
     plain = FuncFormatter(_plain)
     if "x" in log:
-        few = len(xs) <= 9
-        axes.xaxis.set_major_locator(FixedLocator(xs) if few else LogLocator(subs=(1, 2, 5)))
+        if len(xs) <= 9:
+            axes.xaxis.set_major_locator(FixedLocator(xs))
+        else:
+            axes.xaxis.set_major_locator(log_locator(axes))
         axes.xaxis.set_major_formatter(plain)
         axes.xaxis.set_minor_locator(NullLocator())
     elif all(v.is_integer() for v in xs):
@@ -24,6 +31,12 @@ def plain_ticks(axes: Axes, xs: Sequence[float], log: str) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(plain)
+
+
+def log_locator(axes: Axes) -> LogLocator:
+    """1, 2, 5, 10, ... along a logarithmic x, or powers of ten where these have no room."""
+    low, high = axes.get_xlim()
+    return LogLocator(subs=(1,) if is_narrow() and high > _ROOM * low else (1, 2, 5))
 
 
 def _plain(value: float, _position: int | None = None) -> str:

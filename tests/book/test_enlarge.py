@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-PAGE = "notebooks/21_a_template.html"
+PAGE = "notebooks/23_a_study_on_a_cluster.html"
 LARGE = "dialog.nevf-large"
 BOX = f"document.querySelector('{LARGE} img').getBoundingClientRect().toJSON()"
 
 
 def test_a_wide_picture_is_turned_on_an_upright_phone(visit, site):
     """Its letters are then twice as large as in the page."""
-    with visit(f"{site}/notebooks/18_memory.html", "phone", "dark", touch=True) as seen:
+    with visit(f"{site}/{PAGE}", "phone", "dark", touch=True) as seen:
         page = seen.page
-        page.locator("details.nevf-answer").nth(1).evaluate("e => (e.open = true)")
         picture = page.locator("figure img").first
         picture.tap()
-        page.wait_for_selector(f"{LARGE}[open].nevf-turned.nevf-ink")
+        page.wait_for_selector(f"{LARGE}[open].nevf-turned")
         box = page.evaluate(BOX)
         assert box["height"] > 1.9 * picture.bounding_box()["width"]
         assert box["left"] >= -1 and box["right"] <= 391
         page.locator(LARGE).tap()
         assert not page.locator(LARGE).evaluate("e => e.open")
         assert seen.errors == []
+
+
+def test_a_chart_of_a_phone_has_letters_as_large_as_the_text(visit, site):
+    """Protects the second drawing of charts: nine points, no smaller than ten pixels there."""
+    charts = "[...document.querySelectorAll('figure picture > img')].map(img => "
+    with visit(f"{site}/notebooks/03_flows.html", "phone") as seen:
+        page = seen.page
+        page.evaluate("document.querySelectorAll('details').forEach(e => (e.open = true))")
+        for picture in page.locator("figure picture > img").all():
+            picture.scroll_into_view_if_needed()
+        page.wait_for_function(f"{charts}img.complete && img.naturalWidth > 0).every(Boolean)")
+        scales = page.evaluate(f"{charts}img.clientWidth / img.naturalWidth)")
+        assert len(scales) > 5 and min(scales) * 9 * 4 / 3 >= 10
+        sources = page.evaluate(f"{charts}[img.currentSrc, img.src])")
+        assert all(shown != wide for shown, wide in sources)
 
 
 def test_a_picture_that_gains_little_by_it_scrolls_instead(visit, site):
@@ -38,7 +52,7 @@ def test_a_picture_that_gains_little_by_it_scrolls_instead(visit, site):
 def test_the_keyboard_opens_and_closes_it(visit, site):
     with visit(f"{site}/{PAGE}") as seen:
         page = seen.page
-        button = page.get_by_role("button", name="Enlarge Figure 21.1")
+        button = page.get_by_role("button", name="Enlarge Figure 23.1")
         button.focus()
         page.keyboard.press("Enter")
         box = page.evaluate(BOX)

@@ -48,3 +48,18 @@ def test_its_references_can_be_found():
     assert len(cited) >= 12
     for key in cited:
         assert re.search(r"(?m)^\s*(?:doi|url)\s*=\s*\{\S+\}", entries[key]), key
+
+
+def test_a_box_of_the_tree_leads_to_its_section(visit, site):
+    with visit(f"{site}/book/family_tree.html") as seen:
+        boxes = seen.page.locator(".nevf-linked > a")
+        sections = [box.get_attribute("href") for box in boxes.all()]
+        assert len(sections) == len(METHODS)
+        assert all(seen.page.locator(section).count() == 1 for section in sections)
+        picture = seen.page.locator(".nevf-linked > img").bounding_box()
+        for box in (box.bounding_box() for box in boxes.all()):
+            assert box["height"] > 20 and box["width"] > 30
+            assert picture["x"] < box["x"] < picture["x"] + picture["width"] - box["width"]
+        boxes.nth(sections.index("#syn")).click()
+        assert seen.page.url.endswith("#syn")
+        assert seen.errors == []

@@ -17,7 +17,8 @@ from toy_images import blob
 
 from nevf_lite.viz import charts, figures, style
 from nevf_lite.viz.comparisons import dice_against_time
-from nevf_lite.viz.style import CURVE_COLOURS, LETTER_COLOURS, METHOD_COLOURS, colours_of
+from nevf_lite.viz.sketch import curves
+from nevf_lite.viz.style import CURVE_COLOURS, LETTER_COLOURS, METHOD_COLOURS, NARROW, colours_of
 
 
 def history(iterations=20, folds=0.0) -> list[dict]:
@@ -129,6 +130,30 @@ def test_an_svg_is_shorter_than_matplotlib_writes_it_and_draws_the_same(monkeypa
         for svg in (short, whole)
     ]
     assert drawn[0] == [tag for tag in drawn[1] if not tag.endswith("metadata")]
+
+
+def test_a_chart_is_drawn_once_more_for_narrow_pages():
+    """Protects readers with a phone: letters of the same size, and all of them inside."""
+    panels = {"Dice": {"a": (0.5, 1.0), "b": (0.6, 2.0)}, "folds (%)": {"a": (0, 1.0), "b": (3, 2)}}
+    label = "a label of an axis that is longer than a phone is wide"
+    drawn = [
+        figures.convergence(history(30, folds=0.1)),
+        charts.named_dots(panels, "Two results.", y="error (mm)"),
+        figures.dice_bars({1: 0.2}, {1: 0.5, 2: 0.4}, {1: "left superior temporal gyrus"}),
+        curves({"line": ([0, 1], [0, 1])}, "A line.", x=label, y=label),
+    ]
+    for wide in drawn:
+        narrow = wide.narrow()
+        assert narrow.get_figwidth() == NARROW < wide.get_figwidth() and narrow.narrow is None
+        assert narrow.alt == wide.alt
+        narrow.draw_without_rendering()
+        box = narrow.get_tightbbox()
+        assert box.x0 >= 0 and box.y0 >= 0
+        assert box.x1 <= NARROW and box.y1 <= narrow.get_figheight()
+    under_each_other = [axes.get_position().x0 for axes in drawn[1].narrow().axes]
+    assert np.ptp(under_each_other) < 0.01
+    assert f'<source media="(max-width:{style.PHONE}px)" srcset="data:image/svg' in wide.html()
+    assert figures.jacobian_map(np.ones((24, 20, 12)), blob()).narrow is None
 
 
 def test_charts_are_svg_without_foreign_links_and_brains_are_webp():
