@@ -170,6 +170,13 @@ def test_an_oblique_scan_says_so():
     assert [axis["start"] is None for axis in meta["axes"]] == [False, True, True]
 
 
+def test_what_is_no_scan_has_no_left_and_right():
+    shown = viewer("2d", kind="picture")
+    assert carried(shown.page)["meta"]["letters"] == [["", ""], ["", ""]]
+    assert "Moving picture, warped" in shown.page and "Moving scan" not in shown.page
+    assert "Moving scan, warped" in viewer("2d").page
+
+
 def _shown(scan) -> dict:
     return carried(DeformationViewer(Transform.identity(Grid.of(scan)), scan, scan).page)
 

@@ -63,6 +63,7 @@ class DeformationViewer:
 
     transform: fixed to moving, in 2-D or 3-D. moving, fixed: paths or nibabel images, on any grid
     of the moving and of the fixed space; the fixed image is optional. title: title of the page.
+    kind: what the images are, in a word; only a "scan" has the letters of its sides (R, L, A, P).
     `keyframes.at_time` defines time for a transform that is not only a velocity.
     Raises ValueError for an image that cannot be read or has another number of axes.
     """
@@ -71,6 +72,7 @@ class DeformationViewer:
     moving: object
     fixed: object = None
     title: str = "Deformation of a registration"
+    kind: str = "scan"
 
     @property
     def alt(self) -> str:
@@ -115,14 +117,17 @@ class DeformationViewer:
         view_planes = planes(box, mask)
         meta, motion_bytes = pack_motion(motion)
         meta |= _settings(box, view_planes, motion) | {"hasFixed": self.fixed is not None}
+        if self.kind != "scan":
+            meta["letters"] = [["", ""]] * grid.ndim
         alt = _describe(motion, meta)
+        words = {"title": self.title, "kind": self.kind, "alt": alt}
         midway = keyframes.at_time(self.transform, START_TIME)
         stills = [keyframes.resample_scan(self.moving, midway, box)]
         if self.fixed is not None:
             stills.append(keyframes.resample_scan(self.fixed, None, box))
         picture = still(stills, view_planes)
         spacing = max(min(box.spacing), max(box.extent) / (96 if grid.ndim == 3 else 320))
-        page = _render(self.title, alt, picture, meta, "", view_planes)
+        page = _render(words, picture, meta, "", view_planes)
         size_without_data = len(page.encode("utf-8", "replace"))
         while True:
             shape = tuple(max(round(side / spacing) + 1, 2) for side in box.extent)
@@ -138,7 +143,7 @@ class DeformationViewer:
             size = size_without_data + 4 * len(data) / 3
             if size <= TARGET_BYTES:
                 text = base64.b64encode(data).decode("ascii")
-                return _render(self.title, alt, picture, meta, text, view_planes), alt
+                return _render(words, picture, meta, text, view_planes), alt
             spacing *= 1.01 * (size / TARGET_BYTES) ** (1 / grid.ndim)
 
 
@@ -202,9 +207,7 @@ def _describe(motion: keyframes.Motion, meta: dict) -> str:
     )
 
 
-def _render(
-    title: str, alt: str, poster: str, meta: dict, data: str, view_planes: list[Plane]
-) -> str:
+def _render(words: dict, poster: str, meta: dict, data: str, view_planes: list[Plane]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -214,8 +217,7 @@ def _render(
     low, high = _TICKS[meta["reach"]]
     across = [2 if plane.across is None else plane.across for plane in view_planes]
     return environment.from_string(files.joinpath("page.html.jinja").read_text("utf-8")).render(
-        title=title,
-        alt=alt,
+        **words,
         poster=poster,
         deep=meta["ndim"] == 3,
         measure="volume" if meta["ndim"] == 3 else "area",
