@@ -77,7 +77,7 @@
           { xs: [0, 80], ys: [0.5, 0.5], colour: "#8d949e", dash: true },
         ],
         "Correlation of the velocity with itself against distance",
-        [{ x: rule, text: `1.2 ℓ/ω₀ = ${rule.toFixed(0)} mm` }],
+        [{ x: rule, text: `rule: ${rule.toFixed(0)} mm` }],
       );
       const measured = half === null ? "more than half the box" : `${half.toFixed(0)} mm`;
       words.textContent =
