@@ -1,10 +1,11 @@
 /* A figure fills the screen: press its picture, or the button behind its caption. On a phone held
    upright a picture that gains much by it is turned, and any other scrolls, twice as wide as the
-   screen: its letters are larger than in the page either way. */
+   screen. Where the page shows a chart's narrow drawing, the wide one opens: it has more room. */
 "use strict";
 
 (() => {
   const GAIN = 1.4; // a picture that would not grow by so much is not turned
+  const WHOLE = 1.2; // nor a chart: as a whole it says more than a half of it in larger letters
   const PICTURES = ".bd-article figure img";
 
   const dialog = document.createElement("dialog");
@@ -21,13 +22,16 @@
     const upright = Math.min(innerWidth / width, innerHeight / height);
     const turned = Math.min(innerHeight / width, innerWidth / height);
     const phone = innerWidth < 577;
-    dialog.classList.toggle("nevf-turned", phone && turned > GAIN * upright);
-    dialog.classList.toggle("nevf-scrolled", phone && turned <= GAIN * upright);
+    const gain = dialog.classList.contains("nevf-wide") ? WHOLE : GAIN;
+    dialog.classList.toggle("nevf-turned", phone && turned > gain * upright);
+    dialog.classList.toggle("nevf-scrolled", phone && turned <= gain * upright);
   }
 
   function open(picture, name) {
-    shown.src = picture.currentSrc || picture.src;
+    shown.src = picture.src;
     shown.alt = picture.alt;
+    const narrow = picture.currentSrc && picture.currentSrc !== picture.src;
+    dialog.classList.toggle("nevf-wide", Boolean(narrow));
     dialog.classList.toggle("nevf-ink", shown.src.endsWith(".svg"));
     dialog.setAttribute("aria-label", name);
     if (!dialog.isConnected) document.body.append(dialog);
