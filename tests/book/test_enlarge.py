@@ -54,7 +54,7 @@ def test_a_picture_that_gains_little_by_it_scrolls_instead(visit, site):
     """Protects what is nearly square: twice as wide as the phone, and a chart as wide as drawn."""
     with visit(f"{site}/notebooks/16_fast_kernels.html", "phone", touch=True) as seen:
         seen.page.evaluate("document.querySelectorAll('details').forEach(e => (e.open = true))")
-        for alt, width in {"squared local": 780, "Times faster than plain torch: pull": 624}.items():
+        for alt, width in {"squared local": 780, "than plain torch: pull": 624}.items():
             seen.page.locator(f"figure img[alt*='{alt}']").first.tap()
             dialog = seen.page.locator(f"{LARGE}[open].nevf-scrolled:not(.nevf-turned)")
             dialog.wait_for()
