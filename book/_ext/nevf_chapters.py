@@ -55,8 +55,8 @@ class Chapters(SphinxTransform):
     def fold_answer(self, quote: nodes.Element) -> None:
         """Put what follows a prediction behind a click, up to the end of its check.
 
-        A check that is only a word, or ends with a colon, goes on with the list, table or formula
-        under it.
+        A list under its check belongs to it; a check that is only a word, or ends with a colon,
+        goes on with the table or formula under it as well.
         """
         siblings = quote.parent.children
         start = siblings.index(quote) + 1
@@ -65,7 +65,9 @@ class Chapters(SphinxTransform):
                 break
             if _begins(siblings[end], "Check"):
                 text = siblings[end].astext().strip()
-                goes_on = text in ("Check", "Check.") or text.endswith(":")
+                under = siblings[end + 1] if end + 1 < len(siblings) else None
+                goes_on = isinstance(under, nodes.bullet_list | nodes.enumerated_list)
+                goes_on |= text in ("Check", "Check.") or text.endswith(":")
                 close = nodes.raw("", "</details>", format="html")
                 quote.parent.insert(end + (2 if goes_on else 1), close)
                 quote.parent.insert(start, nodes.raw("", OPEN, format="html"))

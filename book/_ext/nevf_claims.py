@@ -81,7 +81,8 @@ def strip() -> str:
         f'<ul class="nevf-strip">{"".join(lines)}</ul>'
         f'<p class="nevf-strip-key">{key}</p>'
         '<p class="nevf-strip-key">Under the numbers: a dot and its interval are ours, a diamond '
-        "is the paper’s, and at the upright line a claim begins to hold.</p>"
+        "is the paper’s, and at the upright line, or within the pale bar, which is the spread that "
+        "the paper prints, a claim begins to hold.</p>"
     )
 
 
@@ -165,12 +166,17 @@ def _drawn(entry: Entry, finding: Finding) -> str:
     mark = np.nan if claim.kind == "level" else threshold(claim)
     measured = [f for f in entry.findings if f.pairs]
     shown = [x for f in measured for x in (f.value, f.low, f.high, f.printed)] + [mark]
+    if claim.kind == "level":  # a level holds within the spread that the paper prints
+        shown += [f.printed + side * f.sd for f in measured for side in (-1, 1)]
     low, high = np.nanmin(shown), np.nanmax(shown)
 
     def at(value: float) -> str:
         return f"{8 + 184 * (value - low) / ((high - low) or 1):.0f}"
 
     parts = [f'<circle cx="{at(finding.value)}" cy="7" r="3.5"/>']
+    if claim.kind == "level" and not np.isnan(finding.sd):
+        ends = [at(finding.printed + side * finding.sd) for side in (-1, 1)]
+        parts.insert(0, f'<path class="nevf-spread" d="M{ends[0]} 7H{ends[1]}"/>')
     if not np.isnan(mark):
         parts.append(f'<path d="M{at(mark)} 0v14"/>')
     if not np.isnan(finding.low):

@@ -12,6 +12,7 @@ import re
 from bs4 import BeautifulSoup, Tag
 
 from nevf_lite.data.splits import TITLES
+from nevf_lite.study.statistics import MIN_PAIRS
 
 TABLE = re.compile(r'<table[^>]* class="dataframe">.*?</table>', re.S)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -35,6 +36,7 @@ def _set(text: str) -> str:
     for cells in zip(*(row.find_all("td") for row in rows), strict=True):
         _column(cells)
     heads = _one_header(table.thead.find_all("tr"))
+    _grey_few(heads[-1], rows)
     indices = len(rows[0].find_all("th"))
     for column in range(len(rows[0].find_all("td"))):
         if "nevf-text" in rows[0].find_all("td")[column].get("class", ()) and len(heads) == 1:
@@ -97,6 +99,21 @@ def aligned(numbers: list[str]) -> list[str]:
         some = (before + point + after).strip("0.")  # nothing is left of a zero, which has no sign
         found.append("−" * (number[0] == "-" and bool(some)) + before)
     return found
+
+
+def _grey_few(head: Tag, rows: list[Tag]) -> None:
+    """Say by its colour that a row has fewer pairs than the others of its table."""
+    names = [cell.get_text() for cell in head.find_all("th")]
+    if "pairs" not in names:
+        return
+    column = names.index("pairs") - len(names)
+    pairs = [row.find_all("td")[column].get_text() for row in rows]
+    if not all(text.isdecimal() for text in pairs):
+        return
+    numbers = [int(text) for text in pairs]
+    for row, number in zip(rows, numbers, strict=True):
+        if number < MIN_PAIRS <= max(numbers):
+            row["class"] = "nevf-few"
 
 
 def _group(table: Tag, head: Tag, rows: list[Tag]) -> None:

@@ -34,7 +34,7 @@ def info(
     ] = None,
     spacing: Annotated[
         float | None,
-        option("--spacing", "MM", "Voxel size of the grid to register on.", "the preset's"),
+        option("--spacing", "MM", "Finest voxel size; `fast` stops at twice it.", "the preset's"),
     ] = None,
     masks: Annotated[
         bool,

@@ -61,7 +61,7 @@ SimilarityName = Annotated[
 ]
 Spacing = Annotated[
     float | None,
-    _method("--spacing", "MM", "Voxel size of the grid to register on.", "the preset's"),
+    _method("--spacing", "MM", "Finest voxel size; `fast` stops at twice it.", "the preset's"),
 ]
 Iterations = Annotated[
     str | None,

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X"
 #: The lines of a method, of its first variant, of its second.
 _DASHES = ("-", "--", ":")
+#: More courses than this have their names in each other's way, and get a higher chart.
+_MANY_COURSES = 9
 #: A course with more points than this was recorded during the run.
 _MANY_POINTS = 10
 
@@ -79,7 +81,9 @@ def overlap(
                     axes.plot(
                         paper[dataset, label], row, "D", mfc="none", mec=ALARM, markersize=5.5
                     )
-            axes.set(title=titled(dataset), xlabel="Dice")
+            axes.set(title=titled(dataset))
+            if axes in grid[-1]:
+                axes.set_xlabel("Dice")
             axes.xaxis.set_major_locator(MaxNLocator(4 if len(datasets) < 3 else 2))
             axes.grid(axis="x")
         for axes in grid[:, 0]:
@@ -123,7 +127,8 @@ def dice_against_time(
     if not any(len(seconds) for seconds, _ in drawn.values()):
         raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
     with matplotlib.rc_context(ink_style(theme)):
-        figure = chart(4.6 if is_narrow() else 3.9)
+        crowd = 0.6 if len(drawn) > _MANY_COURSES else 0.0
+        figure = chart((4.6 if is_narrow() else 3.9) + crowd)
         axes = figure.subplots()
         curves, level = {}, None
         seen = np.concatenate([*(d for _, d in drawn.values()), [d for _, d in paper.values()]])

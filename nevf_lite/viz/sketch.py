@@ -221,7 +221,8 @@ def curves(
     Several curves are named at their ends. Long names, and those of paths, are in a legend.
     """
     with matplotlib.style.context(ink_style("any")):
-        figure = chart(height)
+        listed = len(lines) > 1 and is_narrow() and (above or equal)  # a line of the legend each
+        figure = chart(height + 0.2 * listed * len(lines))
         axes = figure.subplots()
         colours = colours_of(lines)
         for i, (name, (xs, ys)) in enumerate(lines.items()):
@@ -240,8 +241,8 @@ def curves(
             name_marks(axes, [Mark.at_end(line) for line in axes.lines])
         elif len(lines) > 1:
             location = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if equal else {}
-            if above or (equal and is_narrow()):
-                columns = 1 if is_narrow() else 2
+            if above or listed:
+                columns = 1 if listed else 2
                 location = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": columns}
             axes.legend(**location)
     figure.alt = alt

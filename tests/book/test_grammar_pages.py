@@ -36,6 +36,8 @@ def test_an_answer_is_folded_until_it_is_asked_for(visit, site, name):
     with visit(f"{site}/notebooks/{name}.html") as seen:
         answers = seen.page.locator("details.nevf-answer")
         assert answers.count() == predictions > 1
+        beside = seen.page.locator("details.nevf-answer + :is(ul, ol)")
+        assert beside.count() == 0, "a list under a check is a part of the answer"
         first = answers.first.locator("p:has(strong:text-is('Check.'))")
         assert not first.is_visible()
         answers.first.locator("summary").first.click()

@@ -92,3 +92,13 @@ def test_columns_of_two_levels_keep_both():
     made = pd.DataFrame([["8 x 12", "4 x 6"]], columns=columns)._repr_html_()
     found = BeautifulSoup(fix_tables(made), "html.parser")
     assert [len(row("th")) for row in found.thead("tr")] == [3, 3]
+
+
+def test_few_pairs_are_grey_beside_many_and_not_among_themselves():
+    def grey(*pairs):
+        rows = table(pairs=pairs, dice=[0.1, 0.2, 0.3, 0.4]).tbody.find_all("tr")
+        return ["nevf-few" in row.get("class", ()) for row in rows if row.td]
+
+    assert grey(9, 3, 9, 1) == [False, True, False, True]
+    assert grey(3, 3, 1, 3) == [False] * 4
+    assert grey("1 to 2", "3", "9", "9") == [False] * 4

@@ -156,6 +156,20 @@ def test_a_chart_is_drawn_once_more_for_narrow_pages():
     assert figures.jacobian_map(np.ones((24, 20, 12)), blob()).narrow is None
 
 
+def test_an_axis_writes_all_its_numbers_alike():
+    """0.001 beside a power of ten would look like another scale."""
+
+    def ticks(*ys):
+        axes = curves({"a": (range(len(ys)), ys)}, "A.", x="x", y="y", log="y").axes[0]
+        axes.figure.draw_without_rendering()
+        low, high = axes.get_ylim()
+        return [t.get_text() for t in axes.get_yticklabels() if low <= t.get_position()[1] <= high]
+
+    assert ticks(1e-2, 1, 1000) == ["0.01", "0.1", "1", "10", "100", "1000"]
+    small = ticks(1e-6, 1e-3, 1e-1)
+    assert small == [f"$10^{{{k}}}$" for k in range(-6, 0)]
+
+
 def test_charts_are_svg_without_foreign_links_and_brains_are_webp():
     """Protects the offline page: an SVG that loads a font or an image would ask the network."""
     chart = figures.convergence(history())
