@@ -1,4 +1,4 @@
-"""The first cell as a Colab reader meets it: an empty folder that holds the notebook alone."""
+"""Chapters as others meet them: the first cell on Colab in an empty folder; no real brains."""
 
 from __future__ import annotations
 
@@ -52,3 +52,13 @@ def test_a_chapter_runs_in_an_empty_folder_with_nothing_but_torch(tmp_path):
     assert done.stdout.split()[-1] == "True", "the setup cell changed torch or numpy"
     assert [path.name for path in folder.iterdir()] == ["02_images.ipynb"]
     assert json.loads((folder / "02_images.ipynb").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [19, 20, 21, 22, 23])
+def test_a_chapter_runs_without_real_brains(number):
+    """A reader without the data gets simulated scans, and what is asserted holds for them too."""
+    (chapter,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+    command = [sys.executable, ROOT / "book" / "execute.py", "--simulated", chapter]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -17,7 +17,7 @@ STUDIES = sorted(path.stem for path in RESULTS.glob("*.yml"))
 #: Studies that show what a method is worth. Every other is where something was chosen or learned.
 SHOWN = {"tables", "ablations", "ablations_seed1", "ablations_seed2"}
 SHOWN |= {"rerun", "paper_ablations", "classical", "networks", "curves", "on_top", "long"}
-SHOWN |= {"presets_test", "network_starts", "newer_peers"}
+SHOWN |= {"presets_test", "network_starts", "newer_peers", "neural_ode_test"}
 RECORDS = sorted((ROOT / "nevf_lite" / "networks" / "weights").glob("*.json"))
 
 every_study = pytest.mark.parametrize("name", STUDIES)
