@@ -92,15 +92,20 @@ def coverage_table(rows: list[dict[str, str]]) -> str:
     """A line for each cut, a column for each preset: Dice of the cut pair and of the whole one."""
     presets = list(dict.fromkeys(row["preset"] for row in rows))
     cells, further = {}, dict.fromkeys(presets, float("-inf"))
+    gains = {preset: [] for preset in presets}
     for row in rows:
         place = f"{row['scan']} scan, {row['cut']}", row["preset"]
         cells[place] = f"{float(row['dice_cut']):.3f}\u00a0/\u00a0{float(row['dice_whole']):.3f}"
+        gains[row["preset"]].append(float(row["dice_cut"]) - float(row["dice_whole"]))
         more = float(row["furthest_cut"]) - float(row["furthest_whole"])
         further[row["preset"]] = max(further[row["preset"]], more)
     lines = [["cut", *(f"`{preset}`" for preset in presets)]]
     lines.append(["---", *["---:"] * len(presets)])
     for where in dict.fromkeys(where for where, _ in cells):
         lines.append([where, *(cells.get((where, preset), "–") for preset in presets)])
+    for name, sign in (("loses at most", -1), ("gains at most", 1)):
+        most = (max(0.0, *(sign * gain for gain in gains[preset])) for preset in presets)
+        lines.append([name, *(f"{dice:.3f}" for dice in most)])
     lines.append(["moves at most further by, mm", *(f"{further[p]:.1f}" for p in presets)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
