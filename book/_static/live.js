@@ -113,10 +113,15 @@ window.nevfLive = (() => {
   // marks: [{ x, text, colour }], upright lines. Returns where the axes are: { left, right }.
   function chart(place, axes, lines, say, marks = []) {
     const width = Math.max(200, Math.min(800, place.clientWidth || 360));
-    const height = Math.round(Math.max(190, Math.min(250, 0.62 * width)));
     const told = ({ show = minus }, tick) => show(tick);
     const longest = Math.max(...axes.y.ticks.map((tick) => String(told(axes.y, tick)).length));
-    const [left, right, top, bottom] = [34 + 7 * longest, 10, 24, 40]; // room for name and numbers
+    // The key is one line, which begins further left where it is long, or a line for each name.
+    const named = lines.filter(({ name }) => name);
+    const long = ({ name }) => 40 + 6.6 * name.length;
+    const spare = width - named.reduce((sum, line) => sum + long(line), -17);
+    const more = spare < 0 ? 16 * (named.length - 1) : 0;
+    const [left, right, top, bottom] = [34 + 7 * longest, 13, 24 + more, 40]; // for names and numbers
+    const height = more + Math.round(Math.max(190, Math.min(250, 0.62 * width)));
     const along = (v) =>
       left + ((v - axes.x.low) / (axes.x.high - axes.x.low)) * (width - left - right);
     const up = (v) =>
@@ -138,36 +143,47 @@ window.nevfLive = (() => {
     parts.push(
       `<text transform="translate(13 ${middle}) rotate(-90)" text-anchor="middle">${axes.y.label}</text>`,
     );
+    const paths = lines.map(({ xs, ys }) => Array.from(xs, (x, i) => [along(x), up(ys[i])]));
+    let [key, under] = [Math.max(0, Math.min(left, spare)), 13];
+    lines.forEach((line, k) => {
+      const colour = line.colour ?? CURVES[k % CURVES.length];
+      const path = paths[k].map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
+      const dash = line.dash ? ' stroke-dasharray="6 4"' : "";
+      parts.push(`<path class="nl-line" style="stroke:${colour}"${dash} d="M${path}"/>`);
+      for (const [x, y] of line.dots ? paths[k] : []) {
+        const place = `cx="${x.toFixed(1)}" cy="${y.toFixed(1)}"`;
+        parts.push(`<circle style="fill:${colour}" ${place} r="3.4"/>`);
+      }
+      if (!line.name) return;
+      const stroke = `<path class="nl-line" style="stroke:${colour}"${dash}`;
+      parts.push(`${stroke} d="M${key} ${under - 4}h18"/>`);
+      parts.push(`<text x="${key + 23}" y="${under}">${line.name}</text>`);
+      if (more) under += 16;
+      else key += long(line);
+    });
+    // A mark is named as high up as no curve is in the way.
+    const inked = paths.flatMap((path) =>
+      path.flatMap(([x, y], i) => {
+        const [fromX, fromY] = path[Math.max(0, i - 1)];
+        return [0, 0.25, 0.5, 0.75].map((t) => [x + t * (fromX - x), y + t * (fromY - y)]);
+      }),
+    );
+    const rows = [];
+    for (let y = top + 12; y < height - bottom - 4; y += 12) rows.push(y);
+    rows.push(height - bottom - 4);
     for (const { x, text, colour } of marks) {
       const at = along(x);
       if (at < left || at > width - right) continue;
       const style = colour ? ` style="stroke:${colour}"` : "";
       parts.push(`<path class="nl-mark"${style} d="M${at.toFixed(1)} ${top}V${height - bottom}"/>`);
       const end = at > width - 90;
-      const anchor = end ? ' text-anchor="end"' : "";
-      parts.push(
-        `<text x="${(at + (end ? -5 : 5)).toFixed(1)}" y="${top + 12}"${anchor}>${text}</text>`,
-      );
+      const [low, high] = end ? [at - 8 - 6.6 * text.length, at] : [at, at + 8 + 6.6 * text.length];
+      const met = (y) =>
+        inked.filter(([a, b]) => a > low && a < high && b > y - 10 && b < y + 4).length;
+      const y = rows.reduce((best, row) => (met(row) < met(best) ? row : best));
+      const place = `x="${(at + (end ? -5 : 5)).toFixed(1)}" y="${y}"`;
+      parts.push(`<text class="nl-said" ${place}${end ? ' text-anchor="end"' : ""}>${text}</text>`);
     }
-    let key = left;
-    lines.forEach((line, k) => {
-      const colour = line.colour ?? CURVES[k % CURVES.length];
-      const path = Array.from(line.xs, (x, i) => [along(x), up(line.ys[i])])
-        .map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`)
-        .join("L");
-      const dash = line.dash ? ' stroke-dasharray="6 4"' : "";
-      parts.push(`<path class="nl-line" style="stroke:${colour}"${dash} d="M${path}"/>`);
-      if (line.dots) {
-        for (let i = 0; i < line.xs.length; i++) {
-          const place = `cx="${along(line.xs[i]).toFixed(1)}" cy="${up(line.ys[i]).toFixed(1)}"`;
-          parts.push(`<circle style="fill:${colour}" ${place} r="3.4"/>`);
-        }
-      }
-      if (!line.name) return;
-      parts.push(`<path class="nl-line" style="stroke:${colour}"${dash} d="M${key} 9h18"/>`);
-      parts.push(`<text x="${key + 23}" y="13">${line.name}</text>`);
-      key += 40 + 6.6 * line.name.length;
-    });
     const spoken = say.replaceAll('"', "");
     place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${spoken}">${parts.join("")}</svg>`;
     return { left: left / width, right: 1 - right / width };
