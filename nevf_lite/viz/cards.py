@@ -9,7 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-from nevf_lite.viz.style import CARD, FIXED, ON_CARD, ON_CARD_MUTED, WIDTH, Picture
+from nevf_lite.viz.style import CARD, FIXED, ON_CARD, ON_CARD_MUTED, Picture
+from nevf_lite.viz.widths import across, is_narrow, wrapped
 
 _HIGHEST = 3.6  # inches, of a panel that is alone
 
@@ -46,14 +47,17 @@ def cards(
     whether room is left for words under the panels.
 
     A single panel stands in the middle of a card as wide as all others, no higher than a screen.
+    On a narrow page at most two stand side by side.
     """
-    columns = min(columns, len(panels))
+    columns = min(columns, len(panels), 2 if is_narrow() else columns)
     rows = -(-len(panels) // columns)
+    titles = [wrapped(title, 1.1 / columns) if is_narrow() else title for title in panels]
+    lines = max(title.count("\n") for title in titles)  # beyond the first
     aspect = max(v.shape[1] / v.shape[0] for v in panels.values())
-    tall = min((WIDTH / columns - 0.1) * aspect, _HIGHEST if len(panels) == 1 else np.inf)
-    height = rows * (tall + 0.32 + 0.1 * remarks) + bar_height + 0.1
-    figure = Picture(figsize=(WIDTH, height), facecolor=CARD, layout="constrained")
-    figure.trim = len(panels) > 1
+    tall = min((across() / columns - 0.1) * aspect, _HIGHEST if len(panels) == 1 else np.inf)
+    height = rows * (tall + 0.32 + 0.18 * lines + 0.1 * remarks) + bar_height + 0.1
+    figure = Picture(figsize=(across(), height), facecolor=CARD, layout="constrained")
+    figure.trim, figure.reflows = len(panels) > 1, True
     if remarks and rows > 1:
         figure.get_layout_engine().set(hspace=0.04)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -62,7 +66,7 @@ def cards(
         ax.set_aspect("equal")
         ax.set_anchor("N")  # titles of a row at one height, whatever its panels' shapes
     axes = axes[: len(panels)]
-    for ax, title in zip(axes, panels, strict=True):
+    for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, color=ON_CARD, fontsize=10.5)
     return figure, axes
 
@@ -73,7 +77,7 @@ def colour_bar(figure: Picture, axes, scale: Normalize, colour_map, unit: str) -
         ScalarMappable(scale, colour_map),
         ax=list(axes),
         orientation="horizontal",
-        shrink=0.5,
+        shrink=0.8 if is_narrow() else 0.5,
         aspect=36,
         pad=0.02,
         ticks=MaxNLocator(5),

@@ -19,9 +19,9 @@ from nevf_lite.viz.style import (
     chart,
     colours_of,
     ink_style,
-    is_narrow,
     styled,
 )
+from nevf_lite.viz.widths import is_narrow
 
 _CURVES = (  # key, axis label, colour
     ("similarity", "similarity\n(1 is best)", AFTER),

@@ -22,10 +22,10 @@ from nevf_lite.viz.style import (
     chart,
     colours_of,
     ink_style,
-    is_narrow,
     styled,
 )
 from nevf_lite.viz.ticks import log_locator
+from nevf_lite.viz.widths import is_narrow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,8 @@ from matplotlib.patheffects import withStroke
 from scipy.ndimage import find_objects, gaussian_filter
 
 from nevf_lite.viz.slices import Plane
-from nevf_lite.viz.style import CARD, GREY, ON_CARD, ON_CARD_MUTED, WIDTH, Picture
+from nevf_lite.viz.style import CARD, GREY, ON_CARD, ON_CARD_MUTED, Picture
+from nevf_lite.viz.widths import WIDTH
 
 # inches: edge of the card, gap between rows, border of a panel for its letters, title, caption
 _EDGE, _GAP, _PAD, _TITLE, _CAPTION = 0.1, 0.14, 0.16, 0.26, 0.2

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 from nevf_lite.viz.style import CARD, MOVED, ON_CARD
+from nevf_lite.viz.widths import is_narrow, wrapped
 
 _SIZE = 10.0  # points
 _HALO = [withStroke(linewidth=2.4, foreground=CARD)]
@@ -34,7 +35,8 @@ def remark_on(ax: Axes, remarks: str | Sequence[str | Remark]) -> None:
     for remark in [remarks] if isinstance(remarks, str) else remarks:
         if isinstance(remark, str):
             under = {"ha": "center", "va": "top", "transform": ax.transAxes}
-            ax.text(0.5, -0.015, remark, color=MOVED, fontsize=_SIZE, **under)
+            words = wrapped(remark, 0.55) if is_narrow() else remark
+            ax.text(0.5, -0.015, words, color=MOVED, fontsize=_SIZE, **under)
             continue
         ax.annotate(
             remark.words,

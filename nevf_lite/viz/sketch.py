@@ -35,10 +35,10 @@ from nevf_lite.viz.style import (
     chart,
     colours_of,
     ink_style,
-    is_narrow,
     styled,
 )
 from nevf_lite.viz.ticks import plain_ticks
+from nevf_lite.viz.widths import is_narrow
 
 _COLOUR_MAPS = {"grey": GREY, "sequential": SEQUENTIAL, "diverging": DIVERGING}
 _COLOUR_MAPS |= {"signed": SIGNED, "labels": LABELS}

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from nevf_lite.viz.naming import Mark, name_marks
-from nevf_lite.viz.style import CURVE_COLOURS, INK, Picture, chart, ink_style, is_narrow, styled
+from nevf_lite.viz.style import CURVE_COLOURS, INK, Picture, chart, ink_style, styled
+from nevf_lite.viz.widths import is_narrow
 
 #: A symbol for each backend, because colour alone does not separate them for every reader.
 _MARKERS = ("o", "s", "^", "D")

@@ -16,9 +16,7 @@ import functools
 import html
 import io
 import re
-import textwrap
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar, copy_context
 from itertools import chain, cycle
 
 import matplotlib
@@ -27,12 +25,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 
-WIDTH = 6.4  # inches
-NARROW = 4.0  # of a chart's second drawing, for pages of at most so many CSS pixels, as on a phone
-PHONE = 576
-_LETTERS_ACROSS = 42  # of a narrow chart's longest line
-_across = ContextVar("across", default=WIDTH)
+from nevf_lite.viz.widths import PHONE, across, is_narrow, narrow
 
+_NARROW_DPI = 150
 CARD = "#0b0c0f"  # behind brains
 ON_CARD = "#eceef1"
 ON_CARD_MUTED = "#a3abb5"
@@ -136,24 +131,27 @@ class Picture(Figure):
 
     It is not registered with pyplot, so it needs no closing. A notebook shows it once, as an image
     with the text alternative. ``kind`` is its file format: "webp", "png" or "svg". ``trim``:
-    whether the empty rim is cut off, but for an even margin. ``narrow``: draws it once more, for
-    narrow pages, where letters would be too small if the picture were reduced.
+    whether the empty rim is cut off, but for an even margin. ``reflows``: whether it can be drawn
+    for narrow pages too, where letters would be too small if the picture were reduced; ``narrow``
+    does so, and knows nothing of what was added to this picture after it was drawn.
     """
 
     alt: str = ""
     kind: str = "webp"
     trim: bool = False
+    reflows: bool = False
     narrow: Callable[[], Picture] | None = None
 
     def html(self) -> str:
-        """An `<img>` element with the text alternative and the encoded picture inside it; of a
-        chart, a `<picture>` of it and its narrow drawing.
+        """An `<img>` element with the text alternative and the encoded picture inside it, or a
+        `<picture>` of it and its narrow drawing.
         """
         alt = html.escape(self.alt)
         image = f'<img alt="{alt}" src="{data_uri(self)}" style="max-width:100%">'
         if self.narrow is None:
             return image
-        narrow = f'<source media="(max-width:{PHONE}px)" srcset="{data_uri(self.narrow())}">'
+        source = data_uri(self.narrow(), _NARROW_DPI)
+        narrow = f'<source media="(max-width:{PHONE}px)" srcset="{source}">'
         return f"<picture>{narrow}{image}</picture>"
 
     def _ipython_display_(self) -> None:
@@ -165,44 +163,24 @@ class Picture(Figure):
 def styled(draw: Callable[..., Picture]) -> Callable[..., Picture]:
     """Run a drawing function under this module's style, whatever the caller's rcParams are.
 
-    A chart that it draws can be drawn `narrow` as well.
+    What `reflows` can be drawn `narrow` as well.
     """
 
     @functools.wraps(draw)
     def wrapper(*args, **kwargs):
         with matplotlib.style.context(["default", _TYPE]):
             picture = draw(*args, **kwargs)
-        if picture.kind == "svg" and not is_narrow():
-            picture.narrow = functools.partial(_narrow, wrapper, *args, **kwargs)
+        if picture.reflows and not is_narrow():
+            picture.narrow = functools.partial(narrow, wrapper, *args, **kwargs)
         return picture
 
     return wrapper
 
 
-def is_narrow() -> bool:
-    """Whether what is drawn now is for a narrow page: panels under each other, short legends."""
-    return _across.get() == NARROW
-
-
-def _narrow(draw: Callable[..., Picture], *args, **kwargs) -> Picture:
-    """Draw for a narrow page, where long labels of axes go on in a second line."""
-    context = copy_context()
-    context.run(_across.set, NARROW)
-    picture = context.run(draw, *args, **kwargs)
-    for axes in picture.axes:
-        axes.set_xlabel(textwrap.fill(axes.get_xlabel(), _LETTERS_ACROSS))
-        high = axes.get_position().height * picture.get_figheight() / NARROW
-        if "\n" not in axes.get_ylabel():
-            axes.set_ylabel(
-                textwrap.fill(axes.get_ylabel(), max(10, round(1.15 * high * _LETTERS_ACROSS)))
-            )
-    return picture
-
-
 def chart(height: float) -> Picture:
     """An empty chart of the common width, without a background. height: inches."""
-    picture = Picture(figsize=(_across.get(), height), facecolor="none", layout="constrained")
-    picture.kind = "svg"  # sharp at any size, and a small file
+    picture = Picture(figsize=(across(), height), facecolor="none", layout="constrained")
+    picture.kind, picture.reflows = "svg", True  # sharp at any size, and a small file
     return picture
 
 
@@ -242,9 +220,9 @@ def _shorter(svg: bytes) -> bytes:
     return _PATH.sub(lambda path: _LETTER.sub(rb"\1", _DIGITS.sub(rb"\1", path[0])), svg)
 
 
-def data_uri(picture: Picture) -> str:
+def data_uri(picture: Picture, dpi: int | None = None) -> str:
     """The picture as a ``data:`` URI, the ``src`` of an ``<img>`` without a request."""
     mime = {"svg": "image/svg+xml"}.get(picture.kind, f"image/{picture.kind}")
-    dpi = 135 if picture.trim else 190  # sketches are of coarse slices, and a page holds many
+    dpi = dpi or (135 if picture.trim else 190)  # sketches are of coarse slices, a page holds many
     image = base64.b64encode(encode(picture, picture.kind, dpi))
     return f"data:{mime};base64,{image.decode('ascii')}"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, Formatter, LogLocator, MaxNLocator, NullLocator
 
-from nevf_lite.viz.style import is_narrow
+from nevf_lite.viz.widths import is_narrow
 
 #: A narrow chart has room for 1, 2, 5, ... along an axis that ends at so many times its start.
 _ROOM = 1000

@@ -82,7 +82,7 @@ def test_the_setup_cell_is_the_common_one(path):
 
 @every
 def test_it_is_small(path):
-    assert path.stat().st_size <= 1_200_000
+    assert path.stat().st_size <= 1_500_000
 
 
 @every

@@ -17,8 +17,9 @@ from toy_images import blob
 
 from nevf_lite.viz import charts, figures, style
 from nevf_lite.viz.comparisons import dice_against_time
-from nevf_lite.viz.sketch import curves
-from nevf_lite.viz.style import CURVE_COLOURS, LETTER_COLOURS, METHOD_COLOURS, NARROW, colours_of
+from nevf_lite.viz.sketch import curves, images
+from nevf_lite.viz.style import CURVE_COLOURS, LETTER_COLOURS, METHOD_COLOURS, colours_of
+from nevf_lite.viz.widths import NARROW, PHONE
 
 
 def history(iterations=20, folds=0.0) -> list[dict]:
@@ -152,8 +153,21 @@ def test_a_chart_is_drawn_once_more_for_narrow_pages():
         assert box.x1 <= NARROW and box.y1 <= narrow.get_figheight()
     under_each_other = [axes.get_position().x0 for axes in drawn[1].narrow().axes]
     assert np.ptp(under_each_other) < 0.01
-    assert f'<source media="(max-width:{style.PHONE}px)" srcset="data:image/svg' in wide.html()
+    assert f'<source media="(max-width:{PHONE}px)" srcset="data:image/svg' in wide.html()
     assert figures.jacobian_map(np.ones((24, 20, 12)), blob()).narrow is None
+
+
+def test_three_panels_of_a_card_are_two_and_one_on_a_narrow_page():
+    plane = np.linspace(0, 1, 30 * 40).reshape(30, 40)
+    titles = "fixed", "moving, under a long title", "after"
+    wide = images(dict.fromkeys(titles, plane), "Three.", unit="brightness of the image")
+    narrow = wide.narrow()
+    shown = [axes for axes in narrow.axes if axes.get_title()]
+    assert [axes.get_subplotspec().get_geometry()[:2] for axes in shown] == [(2, 2)] * 3
+    assert [axes.get_title().replace("\n", " ") for axes in shown] == list(titles)
+    narrow.draw_without_rendering()
+    assert narrow.get_tightbbox().x1 <= NARROW and narrow.alt == wide.alt
+    assert "(max-width" in wide.html()
 
 
 def test_an_axis_writes_all_its_numbers_alike():
