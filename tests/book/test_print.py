@@ -29,9 +29,9 @@ def test_a_chapter_has_its_number_and_nothing_to_be_pressed(visit, site):
         assert not seen.page.locator(":is(.nevf-button, .nl-invites):visible").count()
 
 
-def test_no_shadow_of_a_scroll_and_no_figure_higher_than_half_a_page(visit, site):
-    """Protects the page on paper: a shadow is a dash beside a formula there, and a high figure
-    leaves the page before it empty."""
+def test_no_shadow_of_a_scroll_and_no_figure_higher_than_a_third_of_a_page(visit, site):
+    """Protects the page on paper: a shadow is a dash beside a formula there, a high figure leaves
+    the page before it empty, and one made lower must not be stretched."""
     with visit(f"{site}/notebooks/03_flows.html") as seen:
         seen.page.emulate_media(media="print")
         shadows = """[...document.querySelectorAll('.bd-content *')].filter(
@@ -40,7 +40,19 @@ def test_no_shadow_of_a_scroll_and_no_figure_higher_than_half_a_page(visit, site
         heights = seen.page.locator(".bd-content figure :is(img, canvas)").evaluate_all(
             "all => all.map((e) => e.getBoundingClientRect().height)"
         )
-        assert heights and max(heights) < 11 * 96 / 2.54
+        assert heights and max(heights) < 9 * 96 / 2.54
+        stretched = seen.page.locator(".bd-content figure img").evaluate_all(
+            "all => all.map((e) => (e.width * e.naturalHeight) / (e.height * e.naturalWidth) || 1)"
+        )
+        assert stretched == pytest.approx([1] * len(stretched), abs=0.02)
+
+
+def test_a_live_figure_has_no_frame_on_paper(visit, site):
+    """Protects the foot of a page: a frame would begin there with nothing in it."""
+    with visit(f"{site}/notebooks/03_flows.html") as seen:
+        seen.page.emulate_media(media="print")
+        for figure in seen.page.locator(".nevf-live").all():
+            assert figure.evaluate("e => getComputedStyle(e).borderTopWidth") == "0px"
 
 
 def test_a_dark_page_is_printed_as_a_light_one(visit, site):
