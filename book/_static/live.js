@@ -144,7 +144,7 @@ window.nevfLive = (() => {
       `<text transform="translate(13 ${middle}) rotate(-90)" text-anchor="middle">${axes.y.label}</text>`,
     );
     const paths = lines.map(({ xs, ys }) => Array.from(xs, (x, i) => [along(x), up(ys[i])]));
-    let [key, under] = [Math.max(0, Math.min(left, spare)), 13];
+    let [key, under] = [more ? left : Math.min(left, spare), 13];
     lines.forEach((line, k) => {
       const colour = line.colour ?? CURVES[k % CURVES.length];
       const path = paths[k].map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
@@ -176,8 +176,9 @@ window.nevfLive = (() => {
       if (at < left || at > width - right) continue;
       const style = colour ? ` style="stroke:${colour}"` : "";
       parts.push(`<path class="nl-mark"${style} d="M${at.toFixed(1)} ${top}V${height - bottom}"/>`);
-      const end = at > width - 90;
-      const [low, high] = end ? [at - 8 - 6.6 * text.length, at] : [at, at + 8 + 6.6 * text.length];
+      const room = 8 + 6.6 * text.length;
+      const end = at + room > width;
+      const [low, high] = end ? [at - room, at] : [at, at + room];
       const met = (y) =>
         inked.filter(([a, b]) => a > low && a < high && b > y - 10 && b < y + 4).length;
       const y = rows.reduce((best, row) => (met(row) < met(best) ? row : best));
