@@ -223,6 +223,7 @@ def curves(
     with matplotlib.style.context(ink_style("any")):
         listed = len(lines) > 1 and is_narrow() and (above or equal)  # a line of the legend each
         figure = chart(height + 0.2 * listed * len(lines))
+        figure.trim = listed and equal  # such axes seldom fill the height
         axes = figure.subplots()
         colours = colours_of(lines)
         for i, (name, (xs, ys)) in enumerate(lines.items()):
