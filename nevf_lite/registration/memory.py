@@ -86,7 +86,9 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
     point = torch.empty(1, ndim, device=device, requires_grad=config.order == "continuous")
     if config.field not in ("siren", "time-siren"):  # the other fields evaluate all points at once
         chunk = None
-    elif find_kernel("siren", point) is not None and not config.bfloat16:
+    elif find_kernel("siren", point) is None:
+        floats_per_point += config.width  # a gradient on its way back through the layers
+    elif not config.bfloat16:
         recomputes = chunk or points * floats_per_point > KEEP_LIMIT
         chunk = SIREN_BLOCK if recomputes else None
     velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
