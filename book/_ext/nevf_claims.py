@@ -165,18 +165,21 @@ def _drawn(entry: Entry, finding: Finding) -> str:
     claim = entry.claim
     mark = np.nan if claim.kind == "level" else threshold(claim)
     measured = [f for f in entry.findings if f.pairs]
-    shown = [x for f in measured for x in (f.value, f.low, f.high, f.printed)] + [mark]
-    if claim.kind == "level":  # a level holds within the spread that the paper prints
-        shown += [f.printed + side * f.sd for f in measured for side in (-1, 1)]
+
+    def spread(of: Finding) -> list[float]:
+        """Within which a level holds: the paper's number less and more what it prints of it."""
+        return [of.printed - of.sd, of.printed + of.sd] if claim.kind == "level" else []
+
+    shown = [x for f in measured for x in (f.value, f.low, f.high, f.printed, *spread(f))] + [mark]
     low, high = np.nanmin(shown), np.nanmax(shown)
 
     def at(value: float) -> str:
         return f"{8 + 184 * (value - low) / ((high - low) or 1):.0f}"
 
-    parts = [f'<circle cx="{at(finding.value)}" cy="7" r="3.5"/>']
-    if claim.kind == "level" and not np.isnan(finding.sd):
-        ends = [at(finding.printed + side * finding.sd) for side in (-1, 1)]
-        parts.insert(0, f'<path class="nevf-spread" d="M{ends[0]} 7H{ends[1]}"/>')
+    parts = []
+    if ends := [at(end) for end in spread(finding) if not np.isnan(end)]:
+        parts.append(f'<path class="nevf-spread" d="M{ends[0]} 7H{ends[1]}"/>')
+    parts.append(f'<circle cx="{at(finding.value)}" cy="7" r="3.5"/>')
     if not np.isnan(mark):
         parts.append(f'<path d="M{at(mark)} 0v14"/>')
     if not np.isnan(finding.low):

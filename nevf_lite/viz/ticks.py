@@ -54,9 +54,8 @@ class _Plain(Formatter):
 def _power(value: float) -> str:
     exponent = _exponent(value)
     digit = value / 10.0**exponent
-    return (
-        f"$10^{{{exponent}}}$" if np.isclose(digit, 1) else f"${digit:g}\\cdot 10^{{{exponent}}}$"
-    )
+    factor = "" if np.isclose(digit, 1) else f"{digit:g}\\cdot "
+    return f"${factor}10^{{{exponent}}}$"
 
 
 def _exponent(value: float) -> int:
