@@ -11,6 +11,7 @@ import csv
 import functools
 import json
 from pathlib import Path
+from statistics import fmean
 
 from nevf_lite.viz.report.summary import number
 
@@ -89,25 +90,45 @@ def trust_table(part: str) -> str:
 
 
 def coverage_table(rows: list[dict[str, str]]) -> str:
-    """A line for each cut, a column for each preset: Dice of the cut pair and of the whole one."""
-    presets = list(dict.fromkeys(row["preset"] for row in rows))
-    cells, further = {}, dict.fromkeys(presets, float("-inf"))
-    gains = {preset: [] for preset in presets}
-    for row in rows:
-        place = f"{row['scan']} scan, {row['cut']}", row["preset"]
-        cells[place] = f"{float(row['dice_cut']):.3f}\u00a0/\u00a0{float(row['dice_whole']):.3f}"
-        gains[row["preset"]].append(float(row["dice_cut"]) - float(row["dice_whole"]))
-        more = float(row["furthest_cut"]) - float(row["furthest_whole"])
-        further[row["preset"]] = max(further[row["preset"]], more)
+    """A line for each cut, a column for each preset: Dice of the cut pair and of the whole one.
+
+    Means over the seeds, with how many there are; the last lines are the extremes of these means.
+    """
+    means = cases(rows)
+    presets = list(dict.fromkeys(preset for preset, *_ in means))
     lines = [["cut", *(f"`{preset}`" for preset in presets)]]
     lines.append(["---", *["---:"] * len(presets)])
-    for where in dict.fromkeys(where for where, _ in cells):
-        lines.append([where, *(cells.get((where, preset), "–") for preset in presets)])
+    for scan, side in dict.fromkeys(case[1:] for case in means):
+        found = [means.get((preset, scan, side)) for preset in presets]
+        cells = (f"{m['cut']:.3f}\u00a0/\u00a0{m['whole']:.3f}" if m else "–" for m in found)
+        lines.append([f"{scan} scan, {side}", *cells])
+    of_preset = [[m for case, m in means.items() if case[0] == preset] for preset in presets]
     for name, sign in (("loses at most", -1), ("gains at most", 1)):
-        most = (max(0.0, *(sign * gain for gain in gains[preset])) for preset in presets)
+        most = (max(0.0, *(sign * m["gain"] for m in found)) for found in of_preset)
         lines.append([name, *(f"{dice:.3f}" for dice in most)])
-    lines.append(["moves at most further by, mm", *(f"{further[p]:.1f}" for p in presets)])
+    further = (max(m["further"] for m in found) for found in of_preset)
+    lines.append(["moves at most further by, mm", *(f"{most:.1f}" for most in further)])
+    seeds = ({m["seeds"] for m in found} for found in of_preset)
+    lines.append(["seeds", *(" to ".join(map(str, sorted(some))) for some in seeds)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cases(rows: list[dict[str, str]]) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Each preset, scan and cut: Dice cut and whole, the gain, how much further a voxel moves.
+
+    Dice are means over the seeds; so is `gain`. `further`, in mm, is the largest of any seed.
+    """
+    together = {}
+    for row in rows:
+        together.setdefault((row["preset"], row["scan"], row["cut"]), []).append(row)
+    found = {}
+    for case, same in together.items():
+        cut = fmean(float(row["dice_cut"]) for row in same)
+        whole = fmean(float(row["dice_whole"]) for row in same)
+        further = max(float(row["furthest_cut"]) - float(row["furthest_whole"]) for row in same)
+        found[case] = {"cut": cut, "whole": whole, "gain": cut - whole}
+        found[case] |= {"further": further, "seeds": len(same)}
+    return found
 
 
 @functools.cache  # read once for a build
