@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -44,6 +45,16 @@ def start(*words, **environment) -> subprocess.Popen:
         env=os.environ | environment,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def heard(stream: TextIO, words: str) -> str:
+    """What a process writes up to these words, or up to its end."""
+    said = ""
+    for letter in iter(lambda: stream.read(1), ""):
+        said += letter
+        if said.endswith(words):
+            break
+    return said
 
 
 def wait_for(happened: Callable[[], object], seconds: float = 120):
