@@ -42,7 +42,10 @@ _MANY_POINTS = 10
 
 @styled
 def overlap(
-    rows: pd.DataFrame, paper: Mapping[tuple[str, str], float] | None = None, theme: str = "any"
+    rows: pd.DataFrame,
+    paper: Mapping[tuple[str, str], float] | None = None,
+    difference: str = "",
+    theme: str = "any",
 ) -> Picture:
     """Dice of every method: a dot for each pair, a bar at the mean, a diamond for the paper.
 
@@ -53,6 +56,8 @@ def overlap(
         Methods are drawn in the order of their first row, datasets side by side, or under each
         other on a narrow page.
     paper: (dataset, label) to the mean that the paper reports, where it reports one.
+    difference: the column dice holds differences within pairs, with this name: nothing is marked
+        by a line, and every mean has its bar, since a pair is compared with itself.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no row is done.
     """
@@ -68,10 +73,13 @@ def overlap(
         for axes, dataset in zip(panels, datasets, strict=True):
             of_dataset = rows[rows.dataset == dataset]
             pairs = of_dataset.groupby("label").size().max()
+            if difference:
+                axes.axvline(0, color=INK[theme], lw=1, zorder=1)
             for row, label in enumerate(labels):
                 dice = of_dataset[of_dataset.label == label].dice.to_numpy(float)
                 heights = row + 0.16 * np.linspace(-1, 1, len(dice) + 2)[1:-1]
                 axes.plot(dice, heights, "o", color=INK[theme], markersize=3.2, alpha=0.7)
+                pairs = len(dice) if difference else pairs
                 if len(dice) == pairs:
                     means.append(f"{label} on {dataset} {dice.mean():.3f}")
                 if len(dice) == pairs > 1:  # of one pair, the dot says it
@@ -83,7 +91,7 @@ def overlap(
                     )
             axes.set(title=titled(dataset))
             if axes in grid[-1]:
-                axes.set_xlabel("Dice")
+                axes.set_xlabel(difference or "Dice")
             axes.xaxis.set_major_locator(MaxNLocator(4 if len(datasets) < 3 else 2))
             axes.grid(axis="x")
         for axes in grid[:, 0]:
@@ -96,7 +104,7 @@ def overlap(
             style = {"ls": "", "marker": "D", "mfc": "none", "mec": ALARM}
             handles.append(Line2D([], [], label="the paper's mean", **style))
         figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    figure.alt = "Mean Dice: " + "; ".join(means) + "."
+    figure.alt = f"Mean {difference or 'Dice'}: " + "; ".join(means) + "."
     return figure
 
 

@@ -33,6 +33,16 @@ def test_overlap_draws_each_pair_and_the_mean():
     assert "first on toy" not in figure.alt  # one pair beside two is no mean to compare
 
 
+def test_a_difference_has_its_zero_and_every_mean_its_bar():
+    """Protects the comparison within pairs: few pairs may stand beside many, and one has no bar."""
+    some = rows(a=[-0.1, 0.0, 0.1], b=[0.1, 0.3], c=[0.2])
+    figure = overlap(some, difference="Dice added")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "Dice added" and "b on toy 0.200" in figure.alt
+    zero, *others = [ln.get_xdata()[0] for ln in axes.lines if len(set(ln.get_xdata())) == 1]
+    assert zero == 0 and others == pytest.approx([0.0, 0.2, 0.2])  # the last is the one dot
+
+
 def test_one_pair_has_no_bar():
     """Protects honesty: a bar says "mean", and neither a row nor the legend has one of one pair."""
     figure = overlap(rows(a=[0.5], b=[0.6]))
