@@ -120,6 +120,7 @@ def nevf(
     init=None,
     init_mode="compose",
     device="auto",
+    backend="auto",
     watch=None,
     **settings,
 ) -> Transform:
@@ -127,7 +128,7 @@ def nevf(
 
     preset: name of the config. settings: fields of `Config` that differ from the preset, levels as
     dictionaries. init: another method and its options, {"method": "voxelmorph", ...}, whose
-    transform is the initial one, or "learned". init_mode, watch: see `register`.
+    transform is the initial one, or "learned". init_mode, backend, watch: see `register`.
     """
     import torch
 
@@ -140,24 +141,17 @@ def nevf(
         common = {"spacing": spacing, "threads": threads, "seed": seed}
         init = register_with(fixed=fixed, moving=moving, **{**common, **init})
     torch.set_num_threads(threads)
-    options = {"init": init, "init_mode": init_mode, "start": start, "seed": seed, "device": device}
-    return register(fixed, moving, config, watch=watch, progress=False, **options).transform
+    options = {"init": init, "init_mode": init_mode, "start": start, "seed": seed}
+    options |= {"device": device, "backend": backend, "watch": watch, "progress": False}
+    return register(fixed, moving, config, **options).transform
 
 
 def nevf_many(
-    pairs,
-    *,
-    spacing=None,
-    threads=1,
-    seed=0,
-    preset="default",
-    init=None,
-    init_mode="compose",
-    device="auto",
-    **settings,
+    pairs, *, spacing=None, threads=1, seed=0, preset="default", init=None, **options
 ) -> list[Registration]:
     """`nevf` for several pairs at the same time, see `register_many`.
 
+    options: device, backend, init_mode (which nothing starts from here) and settings, as of `nevf`.
     Raises ValueError if init is not None.
     """
     import torch
@@ -166,9 +160,11 @@ def nevf_many(
 
     if init is not None:  # a study may contain `init: null`
         raise ValueError("init: pairs that start from another method are registered one by one")
-    config = _nevf_config(preset, spacing=spacing, **settings)
+    options.pop("init_mode", None)
+    machine = {name: options.pop(name) for name in ("device", "backend") if name in options}
+    config = _nevf_config(preset, spacing=spacing, **options)
     torch.set_num_threads(threads)
-    return register_many(pairs, config, seed=seed, device=device, progress=False)
+    return register_many(pairs, config, seed=seed, progress=False, **machine)
 
 
 def register_with(method: str, fixed, moving, **options) -> Transform:
@@ -208,10 +204,13 @@ def _nevf_config(preset, **settings):
         raise ValueError(f"a setting has the wrong type ({error})") from error
 
 
-def _check_nevf(preset="default", init=None, init_mode="compose", device="auto", **settings):
+def _check_nevf(preset="default", init=None, init_mode="compose", backend="auto", **settings):
+    from nevf_lite.kernels import check_backend
     from nevf_lite.registration.problem import INIT_MODES
 
+    settings.pop("device", None)
     _nevf_config(preset, **settings)
+    check_backend(backend)
     if init_mode not in INIT_MODES or (init_mode == "warm" and init in (None, "learned")):
         raise ValueError(f"init_mode: wanted one of {INIT_MODES}, with an init, got {init_mode!r}")
     if init not in (None, "learned"):

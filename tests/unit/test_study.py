@@ -80,6 +80,7 @@ def test_the_hash_covers_what_decides_the_result_and_nothing_else():
         ({"methods": [{"method": "nevf", "omega": "much"}]}, "omega: wanted a number above 0"),
         ({"methods": [{"method": "nevf", "betas": 1}]}, "wrong type"),
         ({"methods": [{"method": "nevf", "preset": "x"}]}, "wanted a Config or one of"),
+        ({"methods": [{"method": "nevf", "backend": "x"}]}, "backend: wanted one of"),
         ({"methods": [{"method": "nevf", "init": {"method": "x"}}]}, "init: method: wanted one"),
         ({"methods": [{"method": "nevf", "levels": [{"step": 0}]}]}, "step: wanted 1 or more"),
         ({"methods": [{"method": "syn", "radios": 4}]}, "radios: no option of syn; it has iter"),

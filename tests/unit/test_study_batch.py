@@ -10,6 +10,7 @@ from cli_inputs import nevf
 from studies import ENDLESS, start, wait_for, write_study
 from test_study_run import LIMIT, gone, job_at_work, jobs_of, lines
 
+from nevf_lite.data import load_pair
 from nevf_lite.study import Study, read_rows, run
 from nevf_lite.study.batches import in_batches
 from nevf_lite.study.methods import nevf_many
@@ -53,6 +54,23 @@ def test_a_batch_has_the_rows_of_its_pairs_alone(tmp_path):
     before = files[3].read_bytes()
     run(study, files[3], batch=3, progress=False)
     assert files[3].read_bytes() == before
+
+
+def test_plain_torch_is_an_option_of_a_row(tmp_path):
+    """One by one and together the backend is what the study says; the kernels' Dice to 0.001."""
+    plain = {**QUICK, "backend": "torch", "label": "plain"}
+    study = Study("s", PAIRS[:1], [QUICK, plain], spacing=4)
+    dice = run(study, tmp_path / "r.csv", progress=False).pivot(
+        index="fixed", columns="label", values="dice"
+    )
+    assert (dice["plain"] - dice.drop(columns="plain").iloc[:, 0]).abs().max() < 1e-3
+    pair = load_pair("simulated", seed=0, ndim=2)
+    together = nevf_many(
+        [(pair.fixed, pair.moving)],
+        spacing=4,
+        **{k: plain[k] for k in ("levels", "width", "backend")},
+    )
+    assert [result.backend for result in together] == ["torch"]
 
 
 @pytest.mark.slow
