@@ -33,6 +33,7 @@ from nevf_lite.viz.style import (
     Picture,
     styled,
 )
+from nevf_lite.viz.widths import across, is_narrow
 
 _OCTAVE_TICKS = {-3: "1/8", -2: "1/4", -1: "1/2", 0: "1", 1: "2", 2: "4", 3: "8"}  # by log2
 _HALF_OCTAVE_TICKS = {-1.5: "0.35", -0.5: "0.7", 0.5: "1.4", 1.5: "2.8"}
@@ -77,7 +78,8 @@ def jacobian_map(jacobian, fixed, at: Point | None = None) -> Picture:
     margin = 1.75
     figure = gallery([row], bottom_margin=margin)
     height = figure.get_figheight()
-    axes = figure.add_axes((0.1, 0.52 / height, 0.87, (margin - 0.75) / height))
+    left = 0.64 / across()
+    axes = figure.add_axes((left, 0.52 / height, 0.97 - left, (margin - 0.75) / height))
     _histogram(axes, inside, limit, "volume" if grid.ndim == 3 else "area")
     low, median, high = 2 ** np.percentile(inside, (1, 50, 99)) if inside.size else (1, 1, 1)
     figure.alt = (
@@ -143,7 +145,7 @@ def _histogram(axes: Axes, inside: np.ndarray, limit: float, measure: str) -> No
         if end in ticks and beyond.any():  # the outermost bars hold all values beyond
             ticks[end] = sign + ticks[end]
     axes.set_xticks(list(ticks), list(ticks.values()))
-    label = f"moving {measure} for each fixed {measure} (log scale)"
+    label = f"moving {measure} for each fixed {measure}" + " (log scale)" * (not is_narrow())
     axes.set(xlim=(-limit, limit), ylabel="brain (%)", xlabel=label)
     axes.tick_params(colors=ON_CARD_MUTED)
     axes.spines[:].set_color(ON_CARD_MUTED)

@@ -150,9 +150,12 @@ class Picture(Figure):
         image = f'<img alt="{alt}" src="{data_uri(self)}" style="max-width:100%">'
         if self.narrow is None:
             return image
-        source = data_uri(self.narrow(), _NARROW_DPI)
-        narrow = f'<source media="(max-width:{PHONE}px)" srcset="{source}">'
+        narrow = f'<source media="(max-width:{PHONE}px)" srcset="{self.narrow_uri()}">'
         return f"<picture>{narrow}{image}</picture>"
+
+    def narrow_uri(self) -> str:
+        """The narrow drawing as a ``data:`` URI."""
+        return data_uri(self.narrow(), _NARROW_DPI)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

@@ -13,8 +13,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
-from toy_images import blob
+from toy_images import blob, slice_axes
 
+from nevf_lite.scans.space import Grid
 from nevf_lite.viz import charts, figures, style
 from nevf_lite.viz.comparisons import dice_against_time
 from nevf_lite.viz.sketch import curves, images
@@ -154,7 +155,27 @@ def test_a_chart_is_drawn_once_more_for_narrow_pages():
     under_each_other = [axes.get_position().x0 for axes in drawn[1].narrow().axes]
     assert np.ptp(under_each_other) < 0.01
     assert f'<source media="(max-width:{PHONE}px)" srcset="data:image/svg' in wide.html()
-    assert figures.jacobian_map(np.ones((24, 20, 12)), blob()).narrow is None
+
+
+def test_a_row_of_slices_goes_on_in_a_second_line_on_a_narrow_page():
+    """Protects readers with a phone: letters of the same size and none cut, slices to scale."""
+    for wide in (
+        figures.before_after(blob(), blob(), blob(), views=["slices"]),
+        figures.jacobian_map(np.ones((24, 20, 12)), blob()),
+        figures.deformed_grid(np.ones((24, 20, 12, 3)), Grid.of(blob()), blob()),
+    ):
+        narrow = wide.narrow()
+        assert narrow.get_figwidth() == NARROW and narrow.alt == wide.alt
+        narrow.draw_without_rendering()
+        texts = [*narrow.texts, *narrow.artists, *(t for a in narrow.axes for t in a.texts)]
+        for box in (text.get_window_extent() for text in texts):
+            assert box.x0 >= 0 and box.x1 <= NARROW * narrow.dpi
+        axial, coronal, sagittal = (axes.get_position() for axes in slice_axes(narrow)[:3])
+        assert axial.x1 <= coronal.x0 + 1e-6 and sagittal.y1 < min(axial.y0, coronal.y0)
+        widths = [
+            np.ptp(axes.get_xlim()) / axes.get_position().width for axes in slice_axes(narrow)
+        ]
+        np.testing.assert_allclose(widths, widths[0])
 
 
 def test_three_panels_of_a_card_are_two_and_one_on_a_narrow_page():

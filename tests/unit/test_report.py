@@ -180,7 +180,9 @@ def test_every_picture_is_inside_and_described(page):
     for attributes in pictures:
         assert len(attributes["alt"]) > 20
         assert int(attributes["width"]) > 0 and int(attributes["height"]) > 0
-    for source in (attributes["src"] for attributes in pictures):
+    narrow = [attributes["srcset"] for attributes in page.all("source")]  # one each, for phones
+    assert len(narrow) == len(pictures)
+    for source in (*narrow, *(attributes["src"] for attributes in pictures)):
         kind, data = re.fullmatch(r"data:image/([a-z+]+);base64,([A-Za-z0-9+/=]+)", source).groups()
         data = base64.b64decode(data, validate=True)
         if kind == "svg+xml":

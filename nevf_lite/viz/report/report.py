@@ -25,6 +25,7 @@ from nevf_lite.viz.report.summary import Metric, as_json, headline, leading, met
 from nevf_lite.viz.slices import view_point
 from nevf_lite.viz.style import Picture, data_uri
 from nevf_lite.viz.viewer.viewer import DeformationViewer
+from nevf_lite.viz.widths import PHONE
 
 _MAX_SINGLE_COLUMN = 24  # structures; a longer Dice table is set in two columns
 
@@ -78,13 +79,18 @@ class ReportData:
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """A picture as data URIs. src: the picture. dark: its version for a dark page, or None."""
+    """A picture as data URIs. src: the picture. dark: its version for a dark page, or None.
+
+    narrow: its drawing for a phone, and narrow_dark that of its dark version.
+    """
 
     src: str
+    narrow: str
     alt: str
     width: int
     height: int
     dark: str | None = None
+    narrow_dark: str | None = None
 
 
 def write_report(path: str | os.PathLike, report: ReportData) -> None:
@@ -115,6 +121,7 @@ def render(report: ReportData) -> str:
     first, others = leading(entries)
     return environment.get_template("page.html.jinja").render(
         title=report.title.replace(" <- ", " ← "),
+        phone=PHONE,
         headline=headline(entries),
         verdict=verdict(entries),
         metrics=first,
@@ -175,10 +182,12 @@ def _embed(picture: Picture, dark: Picture | None = None) -> EmbeddedImage:
     width, height = (round(96 * side) for side in picture.get_size_inches())
     return EmbeddedImage(
         src=data_uri(picture),
+        narrow=picture.narrow_uri(),
         alt=picture.alt,
         width=width,
         height=height,
         dark=None if dark is None else data_uri(dark),
+        narrow_dark=None if dark is None else dark.narrow_uri(),
     )
 
 
