@@ -1,4 +1,4 @@
-"""Write book/_static/hero.webp and share.webp: one person's slice on its way to another's.
+"""Write book/_static/hero.webp and share.jpg: one person's slice on its way to another's.
 
     python book/hero_asset.py
 
@@ -49,8 +49,8 @@ def main() -> None:
     share = Image.new("RGB", (1200, 630), tiles[0].getpixel((0, 0)))
     for k, tile in enumerate((tiles[0], tiles[-2], tiles[-1])):
         share.paste(tile.resize((380, 472), Image.Resampling.LANCZOS), (15 + 395 * k, 79))
-    share.save(STATIC / "share.webp", quality=75, method=6)
-    for name in ("hero.webp", "share.webp"):
+    share.save(STATIC / "share.jpg", quality=80, optimize=True)
+    for name in ("hero.webp", "share.jpg"):
         print(f"{name}: {(STATIC / name).stat().st_size / 1024:.0f} kB")
 
 

@@ -20,11 +20,9 @@ from sphinx.util.docutils import SphinxDirective
 sys.path.insert(0, str(Path(__file__).parent))
 from nevf_bibliography import setup_bibliography  # noqa: E402
 from nevf_chapters import setup_chapters  # noqa: E402
-from nevf_claims import VERDICTS_SPAN, headline  # noqa: E402
 from nevf_docstrings import known_arguments, known_names, to_rst  # noqa: E402
 from nevf_explorer import setup_explorer  # noqa: E402
-from nevf_home import HOME, fix_home  # noqa: E402
-from nevf_html import FIXED, fix_page  # noqa: E402
+from nevf_finish import setup_finish  # noqa: E402
 from nevf_live import setup_live  # noqa: E402
 from nevf_rows import setup_rows  # noqa: E402
 
@@ -78,23 +76,6 @@ def _adjust_page(app, pagename, templatename, context, doctree) -> None:
     styles = context.get("css_files")
     if styles is not None:
         styles[:] = [s for s in styles if "thebe" not in _asset_text(s).lower()]
-
-
-def _fix_pages(app, exception) -> None:
-    """Apply `fix_page` to every page of a finished build; fill in the verdicts and the home."""
-    if exception is None and app.builder.format == "html":
-        for path in Path(app.outdir).rglob("*.html"):
-            text = path.read_text(encoding="utf-8")
-            if text.endswith(FIXED):  # by an earlier build, which this one goes on from
-                continue
-            fixed = fix_page(text, path).replace(
-                VERDICTS_SPAN, VERDICTS_SPAN.replace("><", f">{headline()}<")
-            )
-            if path == Path(app.outdir) / f"{HOME}.html":
-                titles = {name: title.astext() for name, title in app.env.titles.items()}
-                static = Path(app.outdir) / "_static"
-                fixed = fix_home(fixed, titles, static, app.config.html_baseurl)
-            path.write_text(fixed + FIXED, encoding="utf-8")
 
 
 def _asset_text(asset) -> str:
@@ -235,7 +216,6 @@ def setup(app) -> dict:
     app.connect("config-inited", _configure)
     # runs after the extensions of Jupyter Book, which add their scripts
     app.connect("html-page-context", _adjust_page, priority=999)
-    app.connect("build-finished", _fix_pages)
     app.connect("autodoc-process-docstring", _convert_docstring)
     app.connect("autodoc-process-signature", _fix_signature)
     app.add_directive("nevf-presets", Presets)
@@ -247,4 +227,6 @@ def setup(app) -> dict:
     setup_live(app)
     setup_chapters(app)
     setup_bibliography()
+    files = project()["urls"]["Repository"].replace("//github.", "//raw.githubusercontent.")
+    setup_finish(app, f"{files}/main/book/_static/")
     return {"version": project()["version"], "parallel_read_safe": True}

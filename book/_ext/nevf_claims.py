@@ -80,7 +80,7 @@ def strip() -> str:
     return (
         f'<ul class="nevf-strip">{"".join(lines)}</ul>'
         f'<p class="nevf-strip-key">{key}</p>'
-        '<p class="nevf-strip-key">Under the numbers: a dot and its interval are ours, a diamond '
+        '<p class="nevf-strip-key">Beside the numbers: a dot and its interval are ours, a diamond '
         "is the paper’s, and at the upright line, or within the pale bar, which is the spread that "
         "the paper prints, a claim begins to hold.</p>"
     )
@@ -138,7 +138,8 @@ def _papers(entry: Entry) -> str:
                 value += f"{HOLD}±{HOLD}{form.format(finding.sd)}"
             told[f"{TITLES[finding.dataset]} {value}"] = _beside(entry, finding)
     several = len({*told.values()}) > 1
-    return "<br>".join(f"{name}{line}" if several else line for line, name in told.items())
+    lines = (f"{name}{line}" if several else line for line, name in told.items())
+    return "".join(f'<span class="nevf-line">{line}</span>' for line in lines)
 
 
 def _here(entry: Entry) -> Iterator[str]:
@@ -150,8 +151,8 @@ def _here(entry: Entry) -> Iterator[str]:
             yield f'<strong class="nevf-line">{TITLES[dataset]}</strong>'
         for finding in findings:
             if finding.pairs:
-                told = _finding(entry, finding, several) + _drawn(entry, finding)
-                yield f'<span class="nevf-line">{told}</span>'
+                told = f"<span>{_finding(entry, finding, several)}</span>"
+                yield f'<span class="nevf-line">{told}{_drawn(entry, finding)}</span>'
         missing = [
             _beside(entry, finding).rstrip(", ") for finding in findings if not finding.pairs
         ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from nevf_thumbnails import DRAWN
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = "notebooks/00_preface"
@@ -35,6 +36,11 @@ STAGES = (
 THUMBNAIL = (240, 135)  # pixels
 #: What pages that are not chapters show of themselves.
 PICTURES = {"book/playground": "playground_slice.js", "book/nevf_in_the_page": "family/nevf.svg"}
+#: What a part that is a single page tells of it beside its picture.
+TOLD = {
+    "notebooks/01_quickstart": "One cell of code, two brains, and the map between them.",
+    "book/claims": "Each with its verdict, and the paper's number beside ours.",
+}
 _URI = re.compile(r"(?<!srcset=\")data:image/(webp|png|jpeg|svg\+xml);base64,([A-Za-z0-9+/=]+)")
 
 
@@ -57,18 +63,16 @@ def number(page: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def fix_home(text: str, titles: dict[str, str], static: Path, address: str = "") -> str:
+def fix_home(text: str, titles: dict[str, str], static: Path, picture: str) -> str:
     """The home page with its hero, its map, its title and what others show of a link to it.
 
-    titles: of every page. static: the built book's folder for the thumbnails. address: of the site,
-    where it is known; a picture to share has to be named in full, and without it there is none.
+    titles: of every page. static: the built book's folder for the thumbnails. picture: the whole
+    address of a picture to share; a service that shows a link follows no other.
     """
     text = re.sub(r"<title>.*?</title>", "<title>NeVF, hands on</title>", text, flags=re.S)
-    named = {"description": DESCRIPTION}
     shared = {"title": "NeVF, hands on", "description": DESCRIPTION, "type": "book"}
-    if address:
-        shared["image"] = f"{address.rstrip('/')}/_static/share.webp"
-    tags = [f'<meta name="{name}" content="{html.escape(c)}">' for name, c in named.items()]
+    shared |= {"image": picture, "image:alt": "A brain on its way to the outline of another"}
+    tags = [f'<meta name="description" content="{html.escape(DESCRIPTION)}">']
     tags += [
         f'<meta property="og:{name}" content="{html.escape(c)}">' for name, c in shared.items()
     ]
@@ -103,12 +107,12 @@ def _map(titles: dict[str, str], static: Path) -> str:
         + "</span></li>"
         for name, told, numbers in STAGES
     )
-    parts = "".join(
-        f'<p class="nevf-part">{html.escape(caption)}</p><ul class="nevf-cards">'
-        + "".join(_card(page, titles, static) for page in pages)
-        + "</ul>"
-        for caption, pages in contents()
-    )
+    parts = ""
+    for caption, pages in contents():
+        cards = "".join(_card(page, titles, static) for page in pages)
+        words = "" if "<img" in cards else " nevf-words"
+        parts += f'<p class="nevf-part">{html.escape(caption)}</p>'
+        parts += f'<ul class="nevf-cards{words}">{cards}</ul>'
     return f'<div class="nevf-map"><ol class="nevf-pipeline">{stages}</ol>{parts}</div>'
 
 
@@ -124,11 +128,14 @@ def _card(page: str, titles: dict[str, str], static: Path) -> str:
     chapter = number(page)
     mark = "" if chapter is None else f"<b>{chapter}</b> "
     title = html.escape(titles[page])
-    return f'<li><a href="{_address(page)}">{picture}<span>{mark}{title}</span></a></li>'
+    told = f"<small>{html.escape(TOLD[page])}</small>" if page in TOLD else ""
+    return f'<li><a href="{_address(page)}">{picture}<span>{mark}{title}{told}</span></a></li>'
 
 
 def thumbnail(page: str) -> tuple[str, bytes] | None:
-    """The first picture of a chapter, small, or that of a page that moves: ending and bytes."""
+    """What is drawn for a page, or its first picture, small: ending and bytes."""
+    if page in DRAWN:
+        return "svg", DRAWN[page]()
     source = ROOT / f"{page}.ipynb"
     picture = ROOT / "book/_static" / PICTURES.get(page, "")
     if source.is_file():

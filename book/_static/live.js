@@ -176,14 +176,17 @@ window.nevfLive = (() => {
       if (at < left || at > width - right) continue;
       const style = colour ? ` style="stroke:${colour}"` : "";
       parts.push(`<path class="nl-mark"${style} d="M${at.toFixed(1)} ${top}V${height - bottom}"/>`);
-      const room = 8 + 6.6 * text.length;
+      const fits = (letters) => 8 + 6.6 * letters < Math.max(width - at, at - left);
+      const said = fits(text.length) ? [text] : text.replace(/^(.{4,}?) /, "$1\n").split("\n");
+      const room = 8 + 6.6 * Math.max(...said.map((line) => line.length));
       const end = at + room > width;
       const [low, high] = end ? [at - room, at] : [at, at + room];
       const met = (y) =>
         inked.filter(([a, b]) => a > low && a < high && b > y - 10 && b < y + 4).length;
-      const y = rows.reduce((best, row) => (met(row) < met(best) ? row : best));
-      const place = `x="${(at + (end ? -5 : 5)).toFixed(1)}" y="${y}"`;
-      parts.push(`<text class="nl-said" ${place}${end ? ' text-anchor="end"' : ""}>${text}</text>`);
+      const y = rows.slice(said.length - 1).reduce((best, row) => (met(row) < met(best) ? row : best));
+      const place = `x="${(at + (end ? -5 : 5)).toFixed(1)}"${end ? ' text-anchor="end"' : ""}`;
+      for (const [k, line] of said.toReversed().entries())
+        parts.push(`<text class="nl-said" ${place} y="${y - 12 * k}">${line}</text>`);
     }
     const spoken = say.replaceAll('"', "");
     place.innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${spoken}">${parts.join("")}</svg>`;

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-pytest.importorskip("sphinx")
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import nevf_home  # noqa: E402
-
 HOME = "notebooks/00_preface.html"
 
 
@@ -81,11 +76,27 @@ def test_a_link_to_it_can_be_shown(visit, site, name):
         assert seen.page.title() == "NeVF, hands on"
 
 
-def test_the_picture_to_share_has_a_whole_address_or_none(tmp_path):
+@pytest.mark.parametrize("name", [HOME, "notebooks/07_nevf.html", "book/claims.html"])
+def test_the_picture_to_share_has_a_whole_address(visit, site, name):
     """A service that shows a link does not follow an address that begins with dots."""
-    page = "<title>x</title>"
-    titles = {name: name for _, pages in nevf_home.contents() for name in pages}
-    assert "og:image" not in nevf_home.fix_home(page, titles, tmp_path)
-    shown = nevf_home.fix_home(page, titles, tmp_path, "https://example.org/book/")
-    assert 'content="https://example.org/book/_static/share.webp"' in shown
-    assert (ROOT / "book" / "_static" / "share.webp").is_file()
+    with visit(f"{site}/{name}") as seen:
+        tags = seen.page.locator('meta[property^="og:"]')
+        told = dict(
+            tags.evaluate_all("all => all.map((e) => [e.getAttribute('property'), e.content])")
+        )
+        assert told["og:image"].startswith("https://") and told["og:image"].endswith("/share.jpg")
+        assert told["og:title"] and "NeVF, hands on" not in told["og:title"] or name == HOME
+        assert 60 < len(told["og:description"]) <= 203 and "\\(" not in told["og:description"]
+    assert (ROOT / "book" / "_static" / "share.jpg").is_file()
+
+
+@pytest.mark.parametrize(("size", "most"), [("desktop", 5), ("phone", 2)])
+def test_no_card_stands_alone_at_the_end_of_its_part(visit, site, size, most):
+    """Protects the map's shape: a part of a single page is a line of its own, as wide as all."""
+    with visit(f"{site}/{HOME}", size) as seen:
+        for part in seen.page.locator(".nevf-cards:has(img)").all():
+            boxes = [card.bounding_box() for card in part.locator("li").all()]
+            lines = [sum(box["y"] == other["y"] for other in boxes) for box in boxes]
+            assert max(lines) <= most
+            for box, beside in zip(boxes, lines, strict=True):
+                assert beside > 1 or box["width"] > 0.99 * part.bounding_box()["width"]

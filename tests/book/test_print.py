@@ -1,4 +1,4 @@
-"""Pages of the book on paper: one of A4 between its margins is 680 pixels wide."""
+"""Pages of the book on paper: one of A4 between its margins is 642 pixels wide."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ CUT = """[...document.querySelectorAll('.bd-content table')].filter((table) => {
 }).map((table) => table.outerHTML.slice(0, 80))"""
 
 
-@pytest.mark.parametrize("name", ["book/trust", "book/results", "notebooks/13_peers"])
+PAGES = ["book/trust", "book/results", "book/claims", "notebooks/12_networks", "notebooks/13_peers"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_no_table_is_cut_off(visit, site, name):
     """Protects the last column: what scrolls in a window is cut on paper."""
     with visit(f"{site}/{name}.html") as seen:
-        seen.page.set_viewport_size({"width": 680, "height": 960})
+        seen.page.set_viewport_size({"width": 642, "height": 960})
         seen.page.emulate_media(media="print")
         assert seen.page.evaluate(CUT) == []
 
@@ -27,6 +30,24 @@ def test_a_chapter_has_its_number_and_nothing_to_be_pressed(visit, site):
         title = seen.page.locator("#jb-print-docs-body h1")
         assert title.is_visible() and title.inner_text().startswith("4. ")
         assert not seen.page.locator(":is(.nevf-button, .nl-invites):visible").count()
+
+
+def test_a_page_has_its_number_and_its_title_at_its_foot(visit, site):
+    """Protects a sheet that has left its pile."""
+    with visit(f"{site}/notebooks/04_similarity.html") as seen:
+        feet = seen.page.evaluate(
+            """[...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+              .filter((rule) => rule instanceof CSSPageRule).map((rule) => rule.cssText).join("")"""
+        )
+        assert "counter(page)" in feet and "NeVF, hands on · 4. Similarity" in feet
+
+
+def test_folded_code_leaves_nothing_on_paper(visit, site):
+    """Protects captions: what lies over the line above on the screen must not do so there."""
+    with visit(f"{site}/notebooks/07_nevf.html") as seen:
+        seen.page.emulate_media(media="print")
+        for check in seen.page.locator("div.cell.nevf-check").all():
+            assert check.evaluate("e => parseFloat(getComputedStyle(e).marginTop)") >= 0
 
 
 def test_no_shadow_of_a_scroll_and_no_figure_higher_than_a_third_of_a_page(visit, site):
