@@ -52,13 +52,14 @@ quick: $(STAMP) lint
 	$(BIN)/python -m pytest tests/unit tests/parity tests/book/test_notebooks.py --touched -m "not slow" $(PARALLEL)
 
 # Quick tests first, then the chapters cell by cell, then the finished book in a browser, then the
-# long ones: always two at a time, with one thread each.
+# long ones: always two at a time, with one thread each, also in the processes that tests start.
+test: export OMP_NUM_THREADS = 1
 test: $(STAMP) lint
 	$(BIN)/python -m pytest tests/unit tests/parity tests/real -m "not slow" $(PARALLEL)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PARALLEL)
+	$(BIN)/python -m pytest notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(PARALLEL)
 	$(MAKE) book
 	$(BIN)/python -m pytest tests/book -m "not slow" -n 2 -q
-	$(BIN)/python -m pytest -m slow $(PARALLEL) --durations=10
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal -q --durations=10
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
