@@ -32,3 +32,17 @@ def test_the_name_of_a_mark_lies_on_no_curve(show):
         name = page.locator(".nl-said").bounding_box()
         axes = page.locator(".nl-mark").bounding_box()
         assert name["y"] > axes["y"] + axes["height"] / 2
+
+
+def test_a_mark_with_no_room_on_either_side_is_named_in_two_lines(show):
+    """Protects the narrowest phones: its name would run over the axis."""
+    with show("learn") as page:
+        page.set_viewport_size({"width": 270, "height": 700})
+        page.wait_for_function("document.querySelectorAll('.nl-said').length === 3")
+        names = page.locator(".nl-said")
+        assert sorted(filter(None, names.all_text_contents())) == ["2 mm", "from here"]
+        axis = page.locator(".nl-grid").evaluate_all(
+            "all => Math.min(...all.map((e) => e.getBoundingClientRect().left))"
+        )
+        for box in (name.bounding_box() for name in names.all()):
+            assert box["x"] >= axis or not box["width"]

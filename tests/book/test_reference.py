@@ -15,6 +15,7 @@ import pytest
 BOOK = Path(__file__).resolve().parents[2] / "book"
 pytest.importorskip("sphinx")
 sys.path.insert(0, str(BOOK / "_ext"))
+import nevf_bibliography  # noqa: E402
 import nevf_book  # noqa: E402
 import nevf_docstrings  # noqa: E402
 import nevf_html  # noqa: E402
@@ -141,3 +142,24 @@ def test_a_finished_page_is_mended(tmp_path):
     assert '<a href="https://a.org/data.md">' in made
     assert "<dl>" not in made and "<dd>" not in made and made.count('class="sig-line"') == 2
     assert made.endswith("a b")
+
+
+def test_a_citation_leads_to_its_entry():
+    """Whether it is named in the link or behind it; a label is shorter than its list of links."""
+    page = (
+        '<div class="citation" id="id3">\n<span class="label">[<a href="#id1">Han et al., 2023</a>]'
+        ' <a href="#id1">1</a></span>\n<p>Kun Han.</p></div>'
+        '<div class="citation" id="id4">\n<span class="label">[Wang et al., 2013]</span>\n<p>W.</p>'
+    )
+    known = nevf_bibliography.entries(page)
+    assert known == {"Han et al. 2023": "id3", "Wang et al. 2013": "id4"}
+    to = '<a class="internal" href="../book/bibliography.html">'
+    cited = (
+        f"({to}<span>Han et al. 2023</span></a>), ({to}fusion</a>, Wang et al. 2013), {to}all</a>."
+    )
+    made = nevf_bibliography.link_to_entries(cited, known)
+    assert re.findall(r'href="([^"]*)"', made) == [
+        "../book/bibliography.html#id3",
+        "../book/bibliography.html#id4",
+        "../book/bibliography.html",
+    ]
