@@ -18,14 +18,14 @@ from nevf_html import FIXED, fix_page
 SHARED = "share.jpg"
 _TITLE = re.compile(r"<title>(.*?)</title>", re.S)
 _ARTICLE = re.compile(r'<article class="bd-article".*?</article>', re.S)
-_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.S)
-_FORMULA = re.compile(r'<span class="math.*?</span>', re.S)
+_PARAGRAPH = re.compile(r"(?<!<li>)<p>(.*?)</p>", re.S)
+_FORMULA = re.compile(r"\\\((.*?)\\\)")
 _LONGEST = 200  # letters of a description
 
 
 def shared(text: str, picture: str) -> str:
     """A page with its title, its first words and a picture for those who show a link to it."""
-    title = html.unescape(_TITLE.search(text)[1]).replace(" — NeVF, hands on", "").strip()
+    title = re.sub(" [—-] NeVF, hands on$", "", html.unescape(_TITLE.search(text)[1]).strip())
     told = {"title": title, "description": described(text), "type": "article", "image": picture}
     told["image:alt"] = "A brain on its way to the outline of another"
     tags = [f'<meta property="og:{name}" content="{html.escape(c)}">' for name, c in told.items()]
@@ -35,12 +35,15 @@ def shared(text: str, picture: str) -> str:
 
 
 def described(text: str) -> str:
-    """The first paragraph of a page that is long enough and no formula, or what the book is."""
+    """The first paragraph of a page that is long enough, or what the book is.
+
+    A formula of plain letters stays, and a paragraph with any other is passed over.
+    """
     article = _ARTICLE.search(text)
     for paragraph in _PARAGRAPH.findall(article[0] if article else ""):
         words = html.unescape(re.sub(r"<[^>]*>", "", paragraph))
-        words = " ".join(words.split())
-        if len(words) > 60 and not _FORMULA.search(paragraph):
+        words = _FORMULA.sub(r"\1", " ".join(words.split()))
+        if len(words) > 60 and "\\" not in words:
             return words if len(words) <= _LONGEST else words[:_LONGEST].rsplit(" ", 1)[0] + " …"
     return DESCRIPTION
 
