@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import psutil
@@ -28,6 +30,13 @@ pytestmark = [
 ]
 
 
+def words_of_the_chapter() -> list[str]:
+    """What follows the address in the command with which the chapter starts a worker."""
+    path = Path(__file__).parents[2] / "notebooks" / "23_a_study_on_a_cluster.ipynb"
+    text = "\n".join("".join(c["source"]) for c in json.loads(path.read_text("utf-8"))["cells"])
+    return re.search(r"dask worker \S+ (.*?)\n```", text, re.S)[1].replace("\\\n", " ").split()
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """The address of a scheduler, and its two workers, all in processes of their own."""
@@ -43,7 +52,7 @@ def cluster(tmp_path):
     try:
         address = wait_for(lambda: told.exists() and json.loads(told.read_text())["address"])
         for _ in range(2):
-            processes.append(dask("worker", "--nthreads", "1", "--no-nanny"))
+            processes.append(dask("worker", *words_of_the_chapter()))
         yield address, processes[1:]
     finally:
         for process in processes:
