@@ -28,7 +28,7 @@ _KNOWN = {  # key without before, after and unit: (name, what it means)
     "hd95": ("HD95", "95th percentile of the distance between label surfaces"),
     "tre": ("Target registration error", "mean distance between paired points"),
     "error": ("True error", "mean distance to the known deformation, in the brain"),
-    "similarity": ("Similarity", "of the two images; 1 is best"),
+    "similarity": ("Similarity", "on the last grid; compare it between equal settings only"),
     "ncc": ("Local NCC", "similarity in the brain; 1 is best"),
     "folds": ("Folds", "cells with Jacobian determinant ≤ 0"),
     "folds_any": ("Folds, strict count", "cells where any difference stencil folds"),
