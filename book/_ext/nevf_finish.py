@@ -59,11 +59,11 @@ def _finish(static: str, app, exception) -> None:
     cited = entries(bibliography.read_text(encoding="utf-8")) if bibliography.is_file() else {}
     for path in folder.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
-        if text.endswith(FIXED) or "<title>" not in text:  # by an earlier build, or no page
+        if text.endswith(FIXED):  # by an earlier build, which this one goes on from
             continue
         fixed = link_to_entries(fix_page(text, path), cited)
         fixed = fixed.replace(VERDICTS_SPAN, VERDICTS_SPAN.replace("><", f">{headline()}<"))
-        fixed = shared(fixed, picture)
+        fixed = shared(fixed, picture) if _TITLE.search(fixed) else fixed  # not the door
         if path == folder / f"{HOME}.html":
             titles = {name: title.astext() for name, title in app.env.titles.items()}
             fixed = fix_home(fixed, titles, folder / "_static", picture)
