@@ -1,8 +1,8 @@
 """The page *Trust*: tables of what `python -m benchmarks.trust` has counted.
 
 The directive `nevf-trust PART` shows one: damaged, interrupted, threads, files and registered of
-`python -m benchmarks.real_files`, or coverage of `python -m benchmarks.coverage`; `nevf-trust
-provenance` says when and where they were counted.
+`python -m benchmarks.real_files`, coverage of `python -m benchmarks.coverage`, or forecast of
+`python -m benchmarks.forecast`; `nevf-trust provenance` says when and where they were counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from statistics import fmean
 from nevf_lite.viz.report.summary import number
 
 COUNTED = Path(__file__).resolve().parents[1] / "results" / "trust.json"
-CUT = COUNTED.with_name("coverage.csv")
+CUT, MEMORY = COUNTED.with_name("coverage.csv"), COUNTED.with_name("forecast.csv")
 #: The columns of each table: their keys and their titles.
 COLUMNS = {
     "damaged": {
@@ -64,7 +64,9 @@ def trust_table(part: str) -> str:
     What has not been counted yet says so.
     """
     if part == "coverage":
-        return coverage_table(cut())
+        return coverage_table(table(CUT))
+    if part == "forecast":
+        return forecast_table(table(MEMORY))
     document = counted()
     if part not in (*document, "provenance") or not document:
         counter = "real_files" if part in ("files", "registered") else "trust"
@@ -106,8 +108,9 @@ def coverage_table(rows: list[dict[str, str]]) -> str:
     for name, sign in (("loses at most", -1), ("gains at most", 1)):
         most = (max(0.0, *(sign * m["gain"] for m in found)) for found in of_preset)
         lines.append([name, *(f"{dice:.3f}" for dice in most)])
-    further = (max(m["further"] for m in found) for found in of_preset)
-    lines.append(["moves at most further by, mm", *(f"{most:.1f}" for most in further)])
+    for name, key in (("moves further by, mm", "further"), ("with one of the seeds", "furthest")):
+        most = (max(m[key] for m in found) for found in of_preset)
+        lines.append([name, *(f"{mm:.1f}" for mm in most)])
     seeds = ({m["seeds"] for m in found} for found in of_preset)
     lines.append(["seeds", *(" to ".join(map(str, sorted(some))) for some in seeds)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -116,7 +119,7 @@ def coverage_table(rows: list[dict[str, str]]) -> str:
 def cases(rows: list[dict[str, str]]) -> dict[tuple[str, str, str], dict[str, float]]:
     """Each preset, scan and cut: Dice cut and whole, the gain, how much further a voxel moves.
 
-    Dice are means over the seeds; so is `gain`. `further`, in mm, is the largest of any seed.
+    All are means over the seeds, but `furthest`, in mm, which is the largest `further` of any.
     """
     together = {}
     for row in rows:
@@ -125,15 +128,38 @@ def cases(rows: list[dict[str, str]]) -> dict[tuple[str, str, str], dict[str, fl
     for case, same in together.items():
         cut = fmean(float(row["dice_cut"]) for row in same)
         whole = fmean(float(row["dice_whole"]) for row in same)
-        further = max(float(row["furthest_cut"]) - float(row["furthest_whole"]) for row in same)
-        found[case] = {"cut": cut, "whole": whole, "gain": cut - whole}
-        found[case] |= {"further": further, "seeds": len(same)}
+        more = [float(row["furthest_cut"]) - float(row["furthest_whole"]) for row in same]
+        found[case] = {"cut": cut, "whole": whole, "gain": cut - whole, "seeds": len(same)}
+        found[case] |= {"further": fmean(more), "furthest": max(more)}
     return found
 
 
+def forecast_table(rows: list[dict[str, str]]) -> str:
+    """A line for each setting, forecast and peak in GiB; last the largest difference in percent."""
+    columns = {
+        ("auto", "whole"): "fast kernels",
+        ("auto", "cut"): "a scan that ends inside the head",
+        ("torch", "whole"): "plain torch",
+    }
+    cells, off = {}, {column: [] for column in columns}
+    for row in rows:
+        column = row["backend"], row["moving"]
+        forecast, peak = (float(row[f"{name}_mib"]) / 1024 for name in ("forecast", "peak"))
+        cells[row["label"], column] = f"{forecast:.2f}\u00a0/\u00a0{peak:.2f}"
+        off[column].append(100 * (forecast / peak - 1))
+    lines = [["setting", *columns.values()], ["---", *["---:"] * len(columns)]]
+    for label in dict.fromkeys(label for label, _ in cells):
+        lines.append([f"`{label}`", *(cells.get((label, column), "–") for column in columns)])
+    for name, most in (("most above, %", max), ("most below, %", min)):
+        sign = 1 if most is max else -1
+        furthest = (max(0, sign * most(some, default=0)) for some in off.values())
+        lines.append([name, *(f"{percent:.0f}" for percent in furthest)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 @functools.cache  # read once for a build
-def cut() -> list[dict[str, str]]:
-    with CUT.open(newline="", encoding="utf-8") as lines:
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 
 

@@ -25,6 +25,10 @@ FAST_VOXEL_ARRAYS = 18
 #: More of them where images have weights, masks or scans that end inside the head; and where no
 #: kernel knows weights, so that plain torch computes the local NCC.
 WEIGHT_ARRAYS, PLAIN_WEIGHT_ARRAYS = 8, 32
+#: More of them where the CPU's kernel of a SIREN computes its activations again; and how often it
+#: holds those that it keeps. Freed blocks lie between arrays that live longer, so that an iteration
+#: does not always find room where the last one had it: from run to run a quarter more or less.
+RECOMPUTING_ARRAYS, PIECES = 16, 2
 #: Evaluations of the velocity in one step of a solver. "dopri5" takes about three steps.
 EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4, "dopri5": 7}
 
@@ -82,27 +86,34 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
     if config.order == "continuous" and not config.adjoint:  # all evaluations of a point are kept
         steps = 3 if config.integrator == "dopri5" else config.squarings
         evaluations = EVALUATIONS[config.integrator] * steps
-    chunk, arrays = config.chunk, VOXEL_ARRAYS
+    points_alive, more_arrays = evaluations * points, 0
     point = torch.empty(1, ndim, device=device, requires_grad=config.order == "continuous")
-    if config.field not in ("siren", "time-siren"):  # the other fields evaluate all points at once
-        chunk = None
-    elif find_kernel("siren", point) is None:
-        floats_per_point += config.width  # a gradient on its way back through the layers
-    elif not config.bfloat16:
-        recomputes = chunk or points * floats_per_point > KEEP_LIMIT
-        chunk = SIREN_BLOCK if recomputes else None
+    if config.field in ("siren", "time-siren"):  # the other fields evaluate all points at once
+        if find_kernel("siren", point) is None or config.bfloat16:
+            # a layer's gradient on its way back, the cosine it is multiplied by, and the product
+            floats_per_point += 3 * config.width
+            points_alive = min(points_alive, config.chunk or points_alive)
+        elif config.chunk or points * floats_per_point > KEEP_LIMIT:
+            points_alive, more_arrays = min(points_alive, SIREN_BLOCK), RECOMPUTING_ARRAYS
+        else:
+            points_alive *= PIECES
     velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
+    arrays, floats_per_step = VOXEL_ARRAYS, ndim
     if find_kernel("squaring", velocity) is not None and config.similarity == "lncc":
         kernel = find_kernel("weighted_ncc", *[velocity[:, :1]] * 3)
-        arrays = FAST_VOXEL_ARRAYS
+        arrays, floats_per_step = FAST_VOXEL_ARRAYS, ndim + 2
         if weighted:
             arrays += PLAIN_WEIGHT_ARRAYS if kernel is None else WEIGHT_ARRAYS
-    points_alive = evaluations * points if chunk is None else min(points, chunk)
+        if config.field == "features":
+            floats_per_point *= 2 / 3
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
     by_squaring = {"squaring": steps, "midpoint-squaring": steps + 2}
-    stored = ndim * by_squaring.get(config.integrator, 12 * steps)
-    return 4 * (points_alive * floats_per_point + integrated * stored + voxels * arrays)
+    stored = floats_per_step * by_squaring.get(config.integrator, 12 * steps)
+    return int(
+        4
+        * (points_alive * floats_per_point + integrated * stored + voxels * (arrays + more_arrays))
+    )
 
 
 def available_memory(device: torch.device) -> int:

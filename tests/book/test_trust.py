@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import forecast
 from benchmarks.coverage import CUTS
 from nevf_lite.config import PRESETS
 
@@ -57,11 +58,20 @@ def test_what_the_page_promises():
 
 def test_a_cut_costs_no_accuracy_and_stretches_nothing():
     """Every preset, either scan, four sides: Dice to 0.01, and no voxel 2 mm further than whole."""
-    means = nevf_trust.cases(nevf_trust.cut())
+    means = nevf_trust.cases(nevf_trust.table(nevf_trust.CUT))
     assert sorted(means) == sorted(itertools.product(PRESETS, SCANS, CUTS))
     for case, mean in means.items():
         assert mean["gain"] >= -0.01, (case, mean)
         assert mean["further"] <= 2, (case, mean)
+
+
+def test_the_forecast_of_memory_is_a_tenth_off_at_most():
+    """Of every setting that the benchmark names, with the fast kernels and in plain torch."""
+    rows = nevf_trust.table(nevf_trust.MEMORY)
+    found = sorted((row["label"], row["backend"], row["moving"]) for row in rows)
+    assert found == sorted((case.label, *where) for case, *where in forecast.cases())
+    for row in rows:
+        assert 0.9 < float(row["forecast_mib"]) / float(row["peak_mib"]) < 1.1, row
 
 
 def test_a_table_ends_with_its_sums(monkeypatch):
