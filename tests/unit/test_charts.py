@@ -242,6 +242,7 @@ def test_ink_and_colours_stand_out_from_the_page(theme):
     assert contrast(style.INK[theme], paper) >= 7
     for colour in (style.INK["any"], style.BEFORE, style.AFTER, style.ALARM):
         assert contrast(colour, paper) >= 3
+    assert contrast(style.INK["any"], style.PAPER["light"]) >= 4.5
     for colour in (style.ON_CARD, style.ON_CARD_MUTED, style.FIXED, style.MOVED, style.FOLD):
         assert contrast(colour, style.CARD) >= 4.5
 
