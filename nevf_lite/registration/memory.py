@@ -92,6 +92,8 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
         if find_kernel("siren", point) is None or config.bfloat16:
             # a layer's gradient on its way back, the cosine it is multiplied by, and the product
             floats_per_point += 3 * config.width
+            if config.bfloat16:  # half of each number, but for the first layer's
+                floats_per_point = floats_per_point / 2 + config.width
             points_alive = min(points_alive, config.chunk or points_alive)
         elif config.chunk or points * floats_per_point > KEEP_LIMIT:
             points_alive, more_arrays = min(points_alive, SIREN_BLOCK), RECOMPUTING_ARRAYS
@@ -104,8 +106,6 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
         arrays, floats_per_step = FAST_VOXEL_ARRAYS, ndim + 2
         if weighted:
             arrays += PLAIN_WEIGHT_ARRAYS if kernel is None else WEIGHT_ARRAYS
-        if config.field == "features":
-            floats_per_point *= 2 / 3
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
     by_squaring = {"squaring": steps, "midpoint-squaring": steps + 2}
