@@ -136,14 +136,10 @@ def cases(rows: list[dict[str, str]]) -> dict[tuple[str, str, str], dict[str, fl
 
 def forecast_table(rows: list[dict[str, str]]) -> str:
     """A line for each setting, forecast and peak in GiB; last the largest difference in percent."""
-    columns = {
-        ("auto", "whole"): "fast kernels",
-        ("auto", "cut"): "a scan that ends inside the head",
-        ("torch", "whole"): "plain torch",
-    }
+    columns = {"whole": "whole scans", "cut": "a scan that ends inside the head"}
     cells, off = {}, {column: [] for column in columns}
     for row in rows:
-        column = row["backend"], row["moving"]
+        column = row["moving"]
         forecast, peak = (float(row[f"{name}_mib"]) / 1024 for name in ("forecast", "peak"))
         cells[row["label"], column] = f"{forecast:.2f}\u00a0/\u00a0{peak:.2f}"
         off[column].append(100 * (forecast / peak - 1))

@@ -61,17 +61,18 @@ def test_a_cut_costs_no_accuracy_and_stretches_nothing():
     means = nevf_trust.cases(nevf_trust.table(nevf_trust.CUT))
     assert sorted(means) == sorted(itertools.product(PRESETS, SCANS, CUTS))
     for case, mean in means.items():
-        assert mean["gain"] >= -0.01, (case, mean)
+        assert abs(mean["gain"]) <= 0.01, (case, mean)
         assert mean["further"] <= 2, (case, mean)
 
 
 def test_the_forecast_of_memory_is_a_tenth_off_at_most():
-    """Of every setting that the benchmark names, with the fast kernels and in plain torch."""
+    """Of every preset, whole and cut; other settings of the paper's network are shown beside."""
     rows = nevf_trust.table(nevf_trust.MEMORY)
-    found = sorted((row["label"], row["backend"], row["moving"]) for row in rows)
-    assert found == sorted((case.label, *where) for case, *where in forecast.cases())
+    found = sorted((row["label"], row["moving"]) for row in rows)
+    assert found == sorted((case.label, moving) for case, moving in forecast.cases())
     for row in rows:
-        assert 0.9 < float(row["forecast_mib"]) / float(row["peak_mib"]) < 1.1, row
+        if row["label"] in PRESETS:
+            assert 0.9 < float(row["forecast_mib"]) / float(row["peak_mib"]) < 1.1, row
 
 
 def test_a_table_ends_with_its_sums(monkeypatch):
