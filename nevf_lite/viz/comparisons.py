@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X"
 #: The lines of a method, of its first variant, of its second.
 _DASHES = ("-", "--", ":")
-#: More courses than this have their names in each other's way, and get a higher chart.
+#: More courses than this have their names in each other's way, and get a legend.
 _MANY_COURSES = 9
 #: A course with more points than this was recorded during the run.
 _MANY_POINTS = 10
@@ -119,6 +119,8 @@ def dice_against_time(
 ) -> Picture:
     """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
 
+    More than nine courses are named in a legend under the chart instead.
+
     courses: name to (seconds, Dice), in the order they were recorded; a point at 0 seconds is
         left out, because a logarithmic axis has no 0. A name such as "greedy at 1 mm" or "SYMNet +
         TTR" gets the colour of "greedy", of "SYMNet", and a broken line. before: the initial Dice,
@@ -135,14 +137,14 @@ def dice_against_time(
     if not any(len(seconds) for seconds, _ in drawn.values()):
         raise ValueError("courses: none has a point after 0 seconds, so there is nothing to draw")
     with matplotlib.rc_context(ink_style(theme)):
-        crowd = 0.6 if len(drawn) > _MANY_COURSES else 0.0
-        figure = chart((4.6 if is_narrow() else 3.9) + crowd)
+        crowded, columns = len(drawn) > _MANY_COURSES, 2 if is_narrow() else 4
+        figure = chart((4.6 if is_narrow() else 3.9) + crowded * 2 / columns)
         axes = figure.subplots()
         curves, level = {}, None
         seen = np.concatenate([*(d for _, d in drawn.values()), [d for _, d in paper.values()]])
         seen = seen[seen >= least]
         if max(seen.min(), least) - before < np.ptp(seen) / 2:
-            level = axes.axhline(before, color=INK[theme], lw=1, ls=":")
+            level = axes.axhline(before, color=INK[theme], lw=1, ls=":", label="before")
         looks = _looks(drawn, INK[theme])
         for i, (name, (seconds, dice)) in enumerate(drawn.items()):
             many = len(seconds) > _MANY_POINTS  # a symbol at each point would hide the line
@@ -162,7 +164,7 @@ def dice_against_time(
             (curves[name],) = axes.plot(
                 seconds,
                 dice,
-                dash,
+                linestyle=dash if len(seconds) > 1 else "",  # one point: a symbol alone, in the key
                 color=colour,
                 marker=marker,
                 markevery=len(seconds) // 6 if many else None,
@@ -172,7 +174,7 @@ def dice_against_time(
                 label=name,
             )
         axes.set(xscale="log", xlabel="seconds", ylabel="Dice")
-        axes.margins(x=0.12)
+        axes.margins(x=0.05 if crowded else 0.12)  # room for a name at an end
         axes.xaxis.set_major_locator(log_locator(axes))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
@@ -187,7 +189,12 @@ def dice_against_time(
             if len(seconds):
                 line = curves[name]
                 marks.append(Mark(name, seconds[-1], dice[-1], line.get_color(), line))
-        name_marks(axes, marks)
+        if crowded:
+            style = {"ncols": columns, "handlelength": 3, "columnspacing": 1.2}
+            handles = [mark.curve for mark in marks]
+            figure.legend(handles=handles, loc="outside lower center", **style)
+        else:
+            name_marks(axes, marks)
     ends = [
         f"{name} reaches {dice[-1]:.3f} after {seconds[-1]:.0f} s"
         + (f" (in the paper {paper[name][1]:.3f})" if name in paper else "")

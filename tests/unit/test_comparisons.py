@@ -120,6 +120,20 @@ def test_variants_share_a_colour_and_differ_in_their_dashes():
     assert len({line.get_color() for line in lines}) == 2
 
 
+def test_more_than_nine_courses_are_named_in_a_legend():
+    """Protects the chart: ten names at the ends would lie on courses and on each other."""
+    courses = {f"m{i}": ([1, 2][: 1 + i % 2], [0.4, 0.5][: 1 + i % 2]) for i in range(10)}
+    wide = dice_against_time(courses, before=0.38)
+    for figure in (wide, wide.narrow()):
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["before", *courses]
+        assert not figure.axes[0].texts
+        handles = {line.get_label(): line.get_linestyle() for line in legend.get_lines()}
+        assert handles["m0"] == "None" and handles["m1"] == "-"  # a finished run is a symbol alone
+    few = dice_against_time({name: courses[name] for name in list(courses)[:9]}, before=0.38)
+    assert not few.legends and len(few.axes[0].texts) == 10
+
+
 def test_a_watched_course_keeps_its_line_visible():
     """Protects long courses: every point is in the line, few have a symbol."""
     seconds = np.arange(1, 36)
