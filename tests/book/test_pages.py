@@ -99,10 +99,11 @@ def test_a_formula_that_goes_on_says_so(visit, site):
         near = (image.crop((x, above, x + 1, below)) for x in (3, image.width - 4))
         return [column.getextrema()[1] for column in near]
 
-    with visit(f"{site}/notebooks/05_neural_fields.html", "phone", "light") as seen:
-        formula = seen.page.locator("div.math mjx-container").first
-        formula.wait_for()
-        assert formula.evaluate("e => e.scrollWidth > e.clientWidth")
+    with visit(f"{site}/notebooks/04_similarity.html", "phone", "light") as seen:
+        formulas = seen.page.locator("div.math mjx-container")
+        formulas.first.wait_for()
+        goes_on = [f for f in formulas.all() if f.evaluate("e => e.scrollWidth > e.clientWidth")]
+        formula = goes_on[0]
         left, right = edges(formula)
         assert left > 250 and right < 235
         formula.evaluate("e => { e.scrollLeft = e.scrollWidth; }")
