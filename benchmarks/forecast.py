@@ -49,11 +49,7 @@ class Case:
     def config(self) -> config.Config:
         """With two iterations a level."""
         settings = config.preset(self.preset, **self.changes)
-        steps = [level.step if self.step is None else self.step for level in settings.levels]
-        levels = [
-            replace(level, iterations=2, step=step)
-            for level, step in zip(settings.levels, steps, strict=True)
-        ]
+        levels = (replace(lv, iterations=2, step=self.step or lv.step) for lv in settings.levels)
         return replace(settings, levels=tuple(levels))
 
 

@@ -86,7 +86,7 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
     if config.order == "continuous" and not config.adjoint:  # all evaluations of a point are kept
         steps = 3 if config.integrator == "dopri5" else config.squarings
         evaluations = EVALUATIONS[config.integrator] * steps
-    points_alive, more_arrays = evaluations * points, 0
+    points_alive, arrays = evaluations * points, 0
     point = torch.empty(1, ndim, device=device, requires_grad=config.order == "continuous")
     if config.field in ("siren", "time-siren"):  # the other fields evaluate all points at once
         if find_kernel("siren", point) is None or config.bfloat16:
@@ -96,24 +96,22 @@ def _level_bytes(config: Config, shape: Sequence[int], level: Level, device, wei
                 floats_per_point = floats_per_point / 2 + config.width
             points_alive = min(points_alive, config.chunk or points_alive)
         elif config.chunk or points * floats_per_point > KEEP_LIMIT:
-            points_alive, more_arrays = min(points_alive, SIREN_BLOCK), RECOMPUTING_ARRAYS
+            points_alive, arrays = min(points_alive, SIREN_BLOCK), RECOMPUTING_ARRAYS
         else:
             points_alive *= PIECES
     velocity = torch.empty(1, ndim, *[2] * ndim, device=device)
-    arrays, floats_per_step = VOXEL_ARRAYS, ndim
-    if find_kernel("squaring", velocity) is not None and config.similarity == "lncc":
+    if find_kernel("squaring", velocity) is None or config.similarity != "lncc":
+        arrays, floats_per_step = arrays + VOXEL_ARRAYS, ndim
+    else:
         kernel = find_kernel("weighted_ncc", *[velocity[:, :1]] * 3)
-        arrays, floats_per_step = FAST_VOXEL_ARRAYS, ndim + 2
+        arrays, floats_per_step = arrays + FAST_VOXEL_ARRAYS, ndim + 2
         if weighted:
             arrays += PLAIN_WEIGHT_ARRAYS if kernel is None else WEIGHT_ARRAYS
     integrated = voxels if config.order == "upsample-integrate" else points
     # each squaring stores its displacement; a solver stores about twelve arrays a step
     by_squaring = {"squaring": steps, "midpoint-squaring": steps + 2}
     stored = floats_per_step * by_squaring.get(config.integrator, 12 * steps)
-    return int(
-        4
-        * (points_alive * floats_per_point + integrated * stored + voxels * (arrays + more_arrays))
-    )
+    return int(4 * (points_alive * floats_per_point + integrated * stored + voxels * arrays))
 
 
 def available_memory(device: torch.device) -> int:
