@@ -23,10 +23,15 @@ _FORMULA = re.compile(r"\\\((.*?)\\\)")
 _LONGEST = 200  # letters of a description
 
 
-def shared(text: str, picture: str) -> str:
-    """A page with its title, its first words and a picture for those who show a link to it."""
+def shared(text: str, picture: str, home: bool = False) -> str:
+    """A page with its title, its first words and a picture for those who show a link to it.
+
+    picture: its whole address; a service that shows a link follows no other. home: whether the page
+    speaks for the book.
+    """
     title = re.sub(" [—-] NeVF, hands on$", "", html.unescape(_TITLE.search(text)[1]).strip())
-    told = {"title": title, "description": described(text), "type": "article", "image": picture}
+    told = {"title": title, "description": DESCRIPTION if home else described(text)}
+    told |= {"type": "book" if home else "article", "image": picture}
     told["image:alt"] = "A brain on its way to the outline of another"
     tags = [f'<meta property="og:{name}" content="{html.escape(c)}">' for name, c in told.items()]
     tags.append('<meta name="twitter:card" content="summary_large_image">')
@@ -63,10 +68,10 @@ def _finish(static: str, app, exception) -> None:
             continue
         fixed = link_to_entries(fix_page(text, path), cited)
         fixed = fixed.replace(VERDICTS_SPAN, VERDICTS_SPAN.replace("><", f">{headline()}<"))
-        fixed = shared(fixed, picture) if _TITLE.search(fixed) else fixed  # not the door
-        if path == folder / f"{HOME}.html":
+        if home := path == folder / f"{HOME}.html":
             titles = {name: title.astext() for name, title in app.env.titles.items()}
-            fixed = fix_home(fixed, titles, folder / "_static", picture)
+            fixed = fix_home(fixed, titles, folder / "_static")
+        fixed = shared(fixed, picture, home) if _TITLE.search(fixed) else fixed  # not the door
         path.write_text(fixed + FIXED, encoding="utf-8")
 
 

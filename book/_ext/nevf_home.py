@@ -63,22 +63,13 @@ def number(page: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def fix_home(text: str, titles: dict[str, str], static: Path, picture: str) -> str:
-    """The home page with its hero, its map, its title and what others show of a link to it.
+def fix_home(text: str, titles: dict[str, str], static: Path) -> str:
+    """The home page with its hero, its map and its title.
 
-    titles: of every page. static: the built book's folder for the thumbnails. picture: the whole
-    address of a picture to share; a service that shows a link follows no other.
+    titles: of every page. static: the built book's folder for the thumbnails.
     """
-    text = re.sub(r"<title>.*?</title>", "<title>NeVF, hands on</title>", text, flags=re.S)
-    shared = {"title": "NeVF, hands on", "description": DESCRIPTION, "type": "book"}
-    shared |= {"image": picture, "image:alt": "A brain on its way to the outline of another"}
-    tags = [f'<meta name="description" content="{html.escape(DESCRIPTION)}">']
-    tags += [
-        f'<meta property="og:{name}" content="{html.escape(c)}">' for name, c in shared.items()
-    ]
-    tags.append('<link rel="stylesheet" href="../_static/nevf_home.css">')
-    text = re.sub(r'<meta (?:property="og:|name="description")[^>]*>\n?', "", text)
-    text = text.replace("</title>", "</title>\n" + "\n".join(tags), 1)
+    head = '<title>NeVF, hands on</title>\n<link rel="stylesheet" href="../_static/nevf_home.css">'
+    text = re.sub(r"<title>.*?</title>", head, text, flags=re.S)
     return text.replace(HERO, _hero()).replace(MAP, _map(titles, static))
 
 
