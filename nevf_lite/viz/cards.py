@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
 from nevf_lite.viz.style import CARD, FIXED, ON_CARD, ON_CARD_MUTED, Picture
@@ -47,7 +48,7 @@ def cards(
     whether room is left for words under the panels.
 
     A single panel stands in the middle of a card as wide as all others, no higher than a screen.
-    On a narrow page at most two stand side by side.
+    On a narrow page at most two stand side by side, and the third in the middle below them.
     """
     columns = min(columns, len(panels), 2 if is_narrow() else columns)
     rows = -(-len(panels) // columns)
@@ -60,15 +61,23 @@ def cards(
     figure.trim, figure.reflows = len(panels) > 1, True
     if remarks and rows > 1:
         figure.get_layout_engine().set(hspace=0.04)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes:
+    axes = [figure.add_subplot(place) for place in _places(figure, rows, columns, len(panels))]
+    for ax, title in zip(axes, titles, strict=True):
         ax.axis("off")
         ax.set_aspect("equal")
         ax.set_anchor("N")  # titles of a row at one height, whatever its panels' shapes
-    axes = axes[: len(panels)]
-    for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, color=ON_CARD, fontsize=10.5)
-    return figure, axes
+    return figure, np.array(axes)
+
+
+def _places(figure: Picture, rows: int, columns: int, number: int) -> list[SubplotSpec]:
+    """Where so many panels stand, row by row; those of a last row that is not full stand in its
+    middle."""
+    grid = figure.add_gridspec(rows, 2 * columns)
+    indent = rows * columns - number  # halves of a panel
+    starts = [(i // columns, 2 * (i % columns)) for i in range(number)]
+    starts = [(row, left + indent * (row == rows - 1)) for row, left in starts]
+    return [grid[row, left : left + 2] for row, left in starts]
 
 
 def colour_bar(figure: Picture, axes, scale: Normalize, colour_map, unit: str) -> None:
