@@ -7,7 +7,7 @@ window.nevfLive = (() => {
   const { minus } = window.nevfSigns;
   const { STYLE } = window.nevfDraw; // the colours of nevf_lite/viz/style.py
   const CURVES = ["#2f86cc", "#d9660d", "#1f9d78", "#b05a94"];
-  const LADDER = ladder(STYLE.DIVERGING);
+  const LADDER = ladder(STYLE.SIGNED);
 
   function rgb(hex) {
     return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -103,8 +103,8 @@ window.nevfLive = (() => {
     return canvas.getContext("2d");
   }
 
-  // -1 to 1 in blue, white and orange.
-  function diverging(value) {
+  // -1 to 1 in blue, the dark of the card, which is nothing, and orange.
+  function signed(value) {
     return LADDER[Math.round(255 * Math.min(1, Math.max(0, 0.5 + value / 2)))];
   }
 
@@ -240,7 +240,7 @@ window.nevfLive = (() => {
     panel,
     paint,
     fitted,
-    diverging,
+    signed,
     chart,
     mount,
     onFrame,

@@ -149,7 +149,7 @@ window.nevfTangent = (() => {
     function cross(pen, { width, height }) {
       const [x, y] = [((state.x + 0.5) / SHAPE[0]) * width, (1 - (state.y + 0.5) / SHAPE[1]) * height];
       const size = width / SHAPE[0];
-      pen.strokeStyle = "rgba(20, 20, 20, 0.85)";
+      pen.strokeStyle = live.STYLE.FIXED;
       pen.lineWidth = Math.max(1, width / 260);
       pen.beginPath();
       for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
@@ -171,7 +171,7 @@ window.nevfTangent = (() => {
       const half = kernels.map((values, k) => {
         const top = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
         const { canvas } = panels[k];
-        cross(live.paint(canvas, values, SHAPE, (v) => live.diverging(v / top), k > 0), canvas);
+        cross(live.paint(canvas, values, SHAPE, (v) => live.signed(v / top), k > 0), canvas);
         return values.reduce((sum, value) => sum + (value > top / 2), 0);
       });
       words.textContent =

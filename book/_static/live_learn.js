@@ -155,7 +155,7 @@
       const rest = Float32Array.from(picture, (v, p) => (v - film.target[p]) / 110);
       live.paint(fixed.canvas, film.target, data.shape, grey);
       live.paint(warped.canvas, picture, data.shape, grey);
-      live.paint(error.canvas, rest, data.shape, live.diverging);
+      live.paint(error.canvas, rest, data.shape, live.signed);
       mesh(lattice.canvas, film.lattices[frame]);
       for (const { canvas } of panels) cross(canvas);
       const xs = order.map((k) => at(k, "iteration"));

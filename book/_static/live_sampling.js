@@ -42,7 +42,7 @@
 
     function line(pen, canvas) {
       const y = (1 - (state.row + 0.5) / SHAPE[1]) * canvas.height;
-      pen.strokeStyle = "rgba(20, 20, 20, 0.8)";
+      pen.strokeStyle = "rgba(242, 244, 247, 0.8)";
       pen.lineWidth = Math.max(1, canvas.width / 220);
       pen.setLineDash([canvas.width / 40, canvas.width / 60]);
       pen.beginPath();
@@ -76,7 +76,7 @@
         [seen, up],
         [gap, rest],
       ]) {
-        const pen = live.paint(canvas, picture, SHAPE, (v) => live.diverging(v / top));
+        const pen = live.paint(canvas, picture, SHAPE, (v) => live.signed(v / top));
         line(pen, canvas);
       }
       const along = Array.from({ length: SHAPE[0] }, (_, i) => i);

@@ -49,7 +49,7 @@
       const velocity = scaled(resize(asked, ASKED, SHAPE), 1);
       const alike = autocorrelation(velocity, SHAPE, 50);
       const top = velocity.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
-      live.paint(speed.canvas, velocity, SHAPE, (v) => live.diverging(v / top));
+      live.paint(speed.canvas, velocity, SHAPE, (v) => live.signed(v / top));
       for (let p = 0; p < velocity.length; p++) velocity[p] *= state.largest / MM;
       const u = window.nevfField.scalingAndSquaring(velocity, SQUARINGS, SHAPE);
       const cells = window.nevfField.jacobianDeterminant(u, SHAPE);

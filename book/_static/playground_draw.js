@@ -9,6 +9,7 @@ window.nevfDraw = (() => {
     MOVED: "#ffa94d",
     FOLD: "#e6ff2a",
     DIVERGING: ["#0a3a82", "#2f7fd0", "#9ccbf0", "#f3f1ec", "#f6bd84", "#d96c1a", "#7d2c05"],
+    SIGNED: ["#c4e1f8", "#56a5e6", "#1f4f85", "#14171c", "#7c3b0d", "#e0812f", "#fbd3a8"],
   };
   const REACH = 2; // the determinant's colours end at 2^-2 and 2^2
   const EVERY = 8; // voxels between the lines of a lattice,

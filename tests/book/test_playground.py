@@ -331,6 +331,7 @@ def test_its_colours_are_those_of_the_figures(play):
     used = play.evaluate("nevfDraw.STYLE")
     for name in ("CARD", "FIXED", "MOVED", "FOLD"):
         assert used[name] == getattr(style, name), name
-    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in used["DIVERGING"]]) / 255
-    at = np.linspace(0, 1, len(stops))
-    assert np.abs(style.DIVERGING(at)[:, :3] - stops).max() < 0.02
+    for name in ("DIVERGING", "SIGNED"):
+        stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in used[name]]) / 255
+        at = np.linspace(0, 1, len(stops))
+        assert np.abs(getattr(style, name)(at)[:, :3] - stops).max() < 0.02, name
