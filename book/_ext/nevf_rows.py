@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 from docutils import nodes
 from docutils.statemachine import StringList
 from nevf_claims import claims_table, headline, sources, strip
@@ -54,14 +55,29 @@ def provenance(*studies: str) -> str:
     Without names: the rows that decide claims, by study.
     """
     rows = {study: _done(study) for study in studies} or sources()
-    told = []
+    told = {}
     for study, done in rows.items():
-        dates = sorted(done["started"].str[:10])
-        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
         short = done["commit"].str.replace(r"^(.{7})[0-9a-f]*", r"\1", regex=True)
         commits = ", ".join(f"`{commit}`" for commit in dict.fromkeys(short))
-        told.append(f"`{study}`, {len(done)} rows of {when}, commits {commits}")
-    return f"Rows: {'; '.join(told)}."
+        told[study] = len(done), _days(done["started"]), commits
+    if len(told) == 1:
+        [(study, (count, when, commits))] = told.items()
+        return f"Rows: `{study}`, {count} rows of {when}, commits {commits}."
+    started = pd.concat([done["started"] for done in rows.values()])
+    lines = [["study", "rows", "days", "commits"], ["---", "--:", "---", "---"]]
+    lines += [[f"`{study}`", str(count), *rest] for study, (count, *rest) in told.items()]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        f"{len(started)} rows of {len(told)} studies, {_days(started)}.\n\n"
+        f":::{{dropdown}} Their days and commits\n{table}\n:::"
+    )
+
+
+def _days(started: pd.Series) -> str:
+    """The first and the last of the days on which rows were begun."""
+    first, last = started.str[:10].min(), started.str[:10].max()
+    until = last[8:] if first[:8] == last[:8] else last
+    return first if first == last else f"{first} to {until}"
 
 
 def number(text: str) -> str:

@@ -48,9 +48,9 @@ def cards(
     whether room is left for words under the panels.
 
     A single panel stands in the middle of a card as wide as all others, no higher than a screen.
-    On a narrow page at most two stand side by side, and the third in the middle below them.
+    On a narrow page half as many stand side by side, but two; the third is in the middle below.
     """
-    columns = min(columns, len(panels), 2 if is_narrow() else columns)
+    columns = min(columns if not is_narrow() else max(2, -(-columns // 2)), len(panels))
     rows = -(-len(panels) // columns)
     titles = [wrapped(title, 1.1 / columns) if is_narrow() else title for title in panels]
     lines = max(title.count("\n") for title in titles)  # beyond the first

@@ -25,6 +25,7 @@ from nevf_lite.viz.widths import across, is_narrow
 
 # inches: edge of the card, gap between rows, border of a panel for its letters, title, caption
 _EDGE, _GAP, _PAD, _TITLE, _CAPTION = 0.1, 0.14, 0.16, 0.26, 0.2
+_BESIDE = 0.14  # inches between two panels of a narrow page, lest their letters make a word
 _LETTERS_ACROSS = 56  # of a narrow card's legend
 Legend = list[tuple[str, str | None]]  # texts and their colours; None is the muted text colour
 
@@ -72,10 +73,11 @@ class _Drawn:
 
     def __init__(self, row: Row, max_height: float) -> None:
         cells, most = row.cells, 2 if is_narrow() else len(row.cells)
+        self.beside = _BESIDE * is_narrow()
         self.lines = [cells[k : k + most] for k in range(0, len(cells), most)]
         self.scale = min(
             min(
-                (across() - 2 * _EDGE - 2 * _PAD * len(line))
+                (across() - 2 * _EDGE - 2 * _PAD * len(line) - self.beside * (len(line) - 1))
                 / sum(cell.plane.size[0] for cell in line),
                 max_height / max(cell.plane.size[1] for cell in line),
             )
@@ -130,7 +132,7 @@ class _Drawn:
         wide, high = across(), figure.get_figheight()
         sizes = [self._size(cell) for cell in line]
         tallest = max(height for _, height in sizes)
-        left = (wide - sum(width for width, _ in sizes)) / 2
+        left = (wide - sum(width for width, _ in sizes) - self.beside * (len(line) - 1)) / 2
         for cell, (width, height) in zip(line, sizes, strict=True):
             low = bottom + (tallest - height) / 2
             axes = figure.add_axes((left / wide, low / high, width / wide, height / high))
@@ -143,7 +145,7 @@ class _Drawn:
             if cell.caption:
                 x, y = (left + width / 2) / wide, (bottom + tallest + 0.05) / high
                 figure.text(x, y, cell.caption, color=ON_CARD_MUTED, ha="center", fontsize=9)
-            left += width
+            left += width + self.beside
         return axes
 
 
