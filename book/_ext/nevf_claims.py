@@ -83,6 +83,7 @@ def strip() -> str:
         '<p class="nevf-strip-key">Beside the numbers: a dot and its interval are ours, a diamond '
         "is the paper’s, and at the upright line, or within the pale bar, which is the spread that "
         "the paper prints, a claim begins to hold.</p>"
+        '<script src="../_static/claims.js" defer></script>'
     )
 
 

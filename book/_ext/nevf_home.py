@@ -45,16 +45,10 @@ _URI = re.compile(r"(?<!srcset=\")data:image/(webp|png|jpeg|svg\+xml);base64,([A
 
 
 def contents() -> Iterator[tuple[str, list[str]]]:
-    """The caption and the pages of each part, pages under a chapter after it; the root excepted."""
+    """The caption and the pages of each part; a page names those that stand under it itself."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-
-    def pages(entries: list[dict]) -> Iterator[str]:
-        for entry in entries:
-            yield entry["file"]
-            yield from pages(entry.get("sections", []))
-
     for part in toc["parts"]:
-        yield part["caption"], list(pages(part["chapters"]))
+        yield part["caption"], [entry["file"] for entry in part["chapters"]]
 
 
 def number(page: str) -> int | None:

@@ -9,9 +9,11 @@ import os
 import re
 from pathlib import Path
 
+from nevf_help import fix_help
 from nevf_printed import fix_printed
 from nevf_signs import fix_signs
 from nevf_tables import fix_tables
+from nevf_wide_tables import name_rows
 from PIL import Image
 
 #: Preloading a font fails on pages opened from the disk. The style sheet loads the same fonts in a
@@ -28,12 +30,17 @@ BLANK = re.compile(r'<span class="w">(\s+)</span>')
 #: A formula in a sentence and the mark behind it, which would begin a line of its own.
 MARK = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)]+)')
 
-#: A long name of code in a table, and where it may go on in the next line.
-LONG_CODE = re.compile(r'(<span class="pre">)(?=[\w.:/]{25})([\w.:/]+)(?=</span>)')
-BREAK = re.compile(r"(::|/|_(?=\w))")
+#: A long name of code, and where it may go on in the next line.
+LONG_CODE = re.compile(r'(<span class="pre">)(?=[\w.:/]{20})([\w.:/]+)(?=(?:\(\))?</span>)')
+BREAK = re.compile(r"(::|/|(?<!nevf)_(?=\w)|\.(?=[A-Za-z_]{5}))")
 
 #: An option in a sentence, which would break behind its hyphens.
 OPTION = re.compile(r'<span class="pre">(-{1,2}[\w-]{1,20})</span>')
+
+#: A module in the index: a name that leads nowhere, and a word under it that does.
+MODULE = re.compile(
+    r'<li>\s*([\w.]+)\s*<ul>\s*<li>(<a href="[^"]*">)module(</a>)\s*</li>\s*</ul></li>'
+)
 
 #: The theme puts every table into one.
 TABLE = '<div class="pst-scrollable-table-container">'
@@ -60,8 +67,9 @@ def fix_page(text: str, path: Path) -> str:
     text = PRELOAD.sub("", text)
     text = BLANK.sub(r"\1", text)
     text = MARK.sub(r'<span class="nevf-whole">\1</span>', text)
-    text = fix_tables(text)
-    text = fix_printed(text)
+    text = name_rows(fix_tables(text))
+    text = fix_help(fix_printed(text))
+    text = MODULE.sub(r"<li>\2\1\3</li>", text)
     text = OPTION.sub(r'<span class="pre nevf-whole">\1</span>', text)
     text = LONG_CODE.sub(lambda match: match[1] + BREAK.sub(r"\1<wbr>", match[2]), text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)

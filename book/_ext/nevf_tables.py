@@ -38,6 +38,8 @@ def _set(text: str) -> str:
     heads = _one_header(table.thead.find_all("tr"))
     _grey_few(heads[-1], rows)
     indices = len(rows[0].find_all("th"))
+    names = [cell.get_text().strip() for row in rows for cell in row.find_all("th")[-1:]]
+    table["style"] = f"--name: {max(map(len, names), default=0) + 1}ch"
     for column in range(len(rows[0].find_all("td"))):
         if "nevf-text" in rows[0].find_all("td")[column].get("class", ()) and len(heads) == 1:
             heads[0].find_all("th")[indices + column]["class"] = "nevf-text"

@@ -9,12 +9,16 @@ window.nevfResultsRows = (() => {
   function table(methods) {
     const head = ["method", "pairs", "mean Dice", "the paper", "folds %", "seconds"];
     const titles = head.map((name) => make("th", { scope: "col" }, name));
-    const lines = methods.map(({ label, rows, dice, paper, folds, time }) => {
+    const lines = methods.flatMap(({ label, rows, dice, paper, folds, time }) => {
       const cells = [rows.length, told(dice, 3), told(paper, 3), told(folds, 4), told(time, 0)];
       const name = make("th", { scope: "row" }, label);
-      return make("tr", {}, name, ...cells.map((cell) => make("td", {}, cell)));
+      const above = make("th", { colspan: cells.length, scope: "rowgroup" }, label); // on a phone
+      return [
+        make("tr", { class: "nevf-name" }, above),
+        make("tr", {}, name, ...cells.map((cell) => make("td", {}, cell))),
+      ];
     });
-    const made = make("table", {}, make("thead", {}, make("tr", {}, ...titles)));
+    const made = make("table", { class: "nevf-above" }, make("thead", {}, make("tr", {}, ...titles)));
     made.append(make("tbody", {}, ...lines));
     const about = { tabindex: 0, role: "region", "aria-label": "The plot as a table" };
     return make("div", { class: "nl-scroll", ...about }, made);
