@@ -71,7 +71,7 @@ def front(warped, displacement, determinant, alt: str, every: int = 4) -> Pictur
     colour = np.log2(np.maximum(np.asarray(determinant), 0.05))
     volume.imshow(colour.T, origin="lower", cmap=DIVERGING.with_extremes(bad=CARD), vmin=-2, vmax=2)
     for axes in (image, lattice, volume):
-        axes.title.set_fontsize(13)  # a card is half as wide as a figure
+        axes.title.set_fontsize(18)  # a card is half as wide as a figure
     figure.alt = alt
     return figure
 
