@@ -288,7 +288,7 @@ def place(year: float) -> float:
 
 @styled
 def tree() -> Picture:
-    figure = Picture(figsize=(5.8, 3.3), facecolor=CARD, layout="constrained")
+    figure = Picture(figsize=(4.7, 3.9), facecolor=CARD, layout="constrained")  # for a phone, too
     axes = figure.subplots()
     axes.set_facecolor(CARD)
     for name, (year, height, parents) in TREE.items():
@@ -303,7 +303,7 @@ def tree() -> Picture:
             *spot, name, color=ON_CARD, ha="center", va="center", fontsize=9.5, bbox=box, zorder=3
         )
         word.get_bbox_patch().set_url("#" + SECTIONS.get(name, name.lower()))
-    axes.set(xlim=(1996.8, 2019.6), ylim=(-0.4, 3.7), yticks=[])
+    axes.set(xlim=(1996.1, 2020.1), ylim=(-0.4, 3.7), yticks=[])
     axes.set_xticks([place(t) for t in TICKS], [str(t) for t in TICKS])
     axes.tick_params(colors=ON_CARD_MUTED, length=3)
     axes.spines[["left", "bottom"]].set_visible(False)
