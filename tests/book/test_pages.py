@@ -102,6 +102,7 @@ def test_a_formula_that_goes_on_says_so(visit, site):
     with visit(f"{site}/notebooks/04_similarity.html", "phone", "light") as seen:
         formulas = seen.page.locator("div.math mjx-container")
         formulas.first.wait_for()
+        seen.page.set_viewport_size({"width": 280, "height": 844})  # all fit the usual phone
         more = "e => e.scrollWidth - e.clientWidth"
         shown = [one for one in formulas.all() if one.is_visible()]
         formula = max(shown, key=lambda one: one.evaluate(more))
