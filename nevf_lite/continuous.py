@@ -161,7 +161,7 @@ class PatchLoss:
         if self.initial is not None:  # report the folds of the composition
             folds = (jacobian_determinant(self._core(composed.detach())) <= 0).float().mean()
         smooth = config.smooth * smooth
-        loss = self.coverage * dissimilarity + config.jacobian * jacobian + smooth
+        loss = self.coverage**2 * dissimilarity + config.jacobian * jacobian + smooth
         return loss, dissimilarity, folds
 
     def _dissimilarity(self, positions: Tensor, moved: Tensor) -> Tensor:

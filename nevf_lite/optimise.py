@@ -95,9 +95,10 @@ def fit(
     *shape) in voxels that is applied after the field's and is not changed, such as a network's
     (section 2.3 of the paper): u(x) + u_initial(x + u(x)); what it folds stays folded.
     fixed_mask, moving_mask: (1, 1, *shape), 1 where the image counts. coverage: the share of voxels
-    that both images show, where the masks leave out what they do not. It weights the similarity, so
-    that its balance with the penalties at a voxel is that of whole images. callback: called with
-    each iteration's record.
+    that both images show, where the masks leave out what they do not. Its square weights the
+    similarity: with the share itself its balance with the penalties at a voxel is that of whole
+    images, but beside a cut the map is held from one side only, and bends too easily. callback:
+    called with each iteration's record.
 
     A KeyboardInterrupt ends it early with the best field so far. Raises ValueError for images of
     different shapes or with an axis of one voxel, NonFiniteLoss if the optimisation diverges.
@@ -220,7 +221,7 @@ class _LevelLoss:
         if self.initial is not None:  # report the folds of the composition
             folds = (jacobian_determinant(composed.detach()) <= 0).float().mean()
         smooth = config.smooth * smooth
-        loss = self.coverage * dissimilarity + config.jacobian * jacobian + smooth
+        loss = self.coverage**2 * dissimilarity + config.jacobian * jacobian + smooth
         return loss, dissimilarity, folds
 
     def foreground_similarity(self, field: VelocityField) -> float:

@@ -24,9 +24,9 @@ MARGIN = 5
 #: Voxels of the working lattice beyond a face where the fixed image cuts the head: what the moving
 #: image shows there can move into view.
 BEYOND = 10
-#: How far, in mm, what the moving scan does not show may be led back into it and compared. Without
-#: a limit, whatever looks alike on this side of the cut is pulled across it.
-REACH = 6
+#: How far, in mm, from a cut of the moving scan the fixed image begins to count. What belongs to the
+#: points nearer to it may lie beyond it, and the next that looks alike would be taken for it.
+EDGE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +123,11 @@ class Frame:
         coverage = (shown * asked).sum().item() / asked.sum().item()
         start = Transform(components, fixed_grid, moving_grid)
         if (seen := scans[1].seen(start, working)) is not None:
-            beyond = ndimage.distance_transform_edt(~seen, sampling=working.spacing)
-            near = torch.from_numpy((beyond <= REACH).astype(np.float32))[None, None]
+            depth = ndimage.distance_transform_edt(seen, sampling=working.spacing)
+            inner = seen & (depth >= min(EDGE, depth.max() / 2))  # a slab has no more than that
+            inner = torch.from_numpy(inner.astype(np.float32))[None, None]
             weight = tensors["fixed_mask"]
-            tensors["fixed_mask"] = near if weight is None else weight * near
+            tensors["fixed_mask"] = inner if weight is None else weight * inner
         if n_composed:
             composed = Transform(components[:n_composed], fixed_grid, fixed_grid)
             tensors["initial"] = composed.voxel_displacement(working)

@@ -17,7 +17,7 @@ from heads import FEW, LONG, in_head, map_bytes, motion, pair, placed, run, shif
 
 from nevf_lite.losses import MIND
 from nevf_lite.registration.coverage import Scan
-from nevf_lite.registration.frames import REACH, Frame
+from nevf_lite.registration.frames import EDGE, Frame
 from nevf_lite.scans.io import load_image
 from nevf_lite.scans.space import Grid
 from nevf_lite.scores.evaluation import score_labels
@@ -93,16 +93,17 @@ def test_whole_heads_have_no_weights():
     assert frame.coverage == 1 and frame.notes == []
 
 
-def test_only_what_is_near_a_cut_of_the_moving_scan_may_be_led_back_into_it():
-    """Without the limit `accurate` pulled tissue 19 mm across a cut, where 14 mm were the most."""
+def test_what_lies_at_a_cut_of_the_moving_scan_does_not_count():
+    """There `accurate` took the next fold of the cortex for one beyond the cut, 16 mm away."""
     box = dict(shape=(52, 50, 54), spacing=(1.0, 1.0, 1.0))
     fixed, moving = (load_image(scan) for scan in pair(**box)[:2])
     frame = Frame.build(fixed, cropped(moving, 1, 20, 52), None, LONG)
     points = frame.working.points().reshape(-1, 3)
-    depth = 20 - Grid.of(moving).to_voxels(points)[:, 1]  # below the first row that is shown, in mm
+    depth = Grid.of(moving).to_voxels(points)[:, 1] - 20  # above the first row that is shown, in mm
     counts = frame.tensors["fixed_mask"].numpy().ravel() > 0
-    assert counts[depth < REACH - 1].all() and not counts[depth > REACH + 1].any()
-    assert (depth > REACH + 1).sum() > 100  # or nothing was tested
+    inside = (points > -20).all(axis=1) & (points < 20).all(axis=1)
+    assert counts[(depth > EDGE) & inside].all() and not counts[depth < EDGE - 1.01].any()
+    assert (counts & inside).sum() > 100  # or nothing was tested
 
 
 def test_a_cut_is_found_at_its_face():
