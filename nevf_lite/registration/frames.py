@@ -24,8 +24,8 @@ MARGIN = 5
 #: Voxels of the working lattice beyond a face where the fixed image cuts the head: what the moving
 #: image shows there can move into view.
 BEYOND = 10
-#: How far, in mm, from a cut of the moving scan the fixed image begins to count. What belongs to the
-#: points nearer to it may lie beyond it, and the next that looks alike would be taken for it.
+#: How far, in mm, from a cut of the moving scan the fixed image begins to count. What belongs to
+#: nearer points may lie beyond the cut, and the next that looks alike would be taken for it.
 EDGE = 3
 
 
