@@ -104,8 +104,8 @@ class PatchLoss:
 
     It is what the loss on the whole grid would be if only the voxels of the cubes counted. The
     points around a cube are followed as well, as far as the windows of the local NCC reach. All
-    images: (1, C, *shape); initial, the masks and coverage as in `optimise.fit`. Each cube lies
-    within the grid, so voxels near its faces are drawn less often.
+    images: (1, C, *shape); initial and the masks as in `optimise.fit`. Each cube lies within the
+    grid, so voxels near its faces are drawn less often.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class PatchLoss:
         moving_mask: Tensor | None,
         level: Level,
         config: Config,
-        coverage: float = 1.0,
+        similarity_weight: float = 1.0,
     ) -> None:
         self.fixed, self.moving, self.initial = fixed, moving, initial
         self.fixed_mask, self.moving_mask = fixed_mask, moving_mask
-        self.level, self.config, self.coverage = level, config, coverage
+        self.level, self.config, self.similarity_weight = level, config, similarity_weight
         self.shape = fixed.shape[2:]
         self.side = tuple(min(config.patch, n) for n in self.shape)
         self.reach = level.window // 2 if config.similarity == "lncc" else 0
@@ -161,7 +161,7 @@ class PatchLoss:
         if self.initial is not None:  # report the folds of the composition
             folds = (jacobian_determinant(self._core(composed.detach())) <= 0).float().mean()
         smooth = config.smooth * smooth
-        loss = self.coverage**2 * dissimilarity + config.jacobian * jacobian + smooth
+        loss = self.similarity_weight * dissimilarity + config.jacobian * jacobian + smooth
         return loss, dissimilarity, folds
 
     def _dissimilarity(self, positions: Tensor, moved: Tensor) -> Tensor:

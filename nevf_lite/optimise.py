@@ -156,7 +156,7 @@ def fit_many(
 
 def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
     """All levels of one pair. Yields None when a step has been launched, then its record."""
-    initial, coverage = pair.get("initial"), pair.get("coverage", 1.0)
+    initial, similarity_weight = pair.get("initial"), pair.get("coverage", 1.0) ** 2
     field, started = result.field, time.perf_counter()
     for number, level in enumerate(config.levels):
         shape = level.grid_shape(pair["fixed"].shape[2:])
@@ -166,7 +166,7 @@ def _run(result: Fit, pair: Mapping, config: Config) -> Iterator[dict | None]:
         )
         start = None if initial is None else resize_field(initial, shape)
         level_loss = (_LevelLoss if config.patch is None else PatchLoss)(
-            fixed, moving, start, fixed_mask, moving_mask, level, config, coverage
+            fixed, moving, start, fixed_mask, moving_mask, level, config, similarity_weight
         )
         finest = number + 1 == len(config.levels)
         if finest and level_loss.foreground_similarity(field) >= config.noise_ceiling:
@@ -197,7 +197,7 @@ class _LevelLoss:
     moving_mask: Tensor | None
     level: Level
     config: Config
-    coverage: float = 1.0
+    similarity_weight: float = 1.0
 
     def __post_init__(self) -> None:
         kind = SIMILARITIES[self.config.similarity]
@@ -221,7 +221,7 @@ class _LevelLoss:
         if self.initial is not None:  # report the folds of the composition
             folds = (jacobian_determinant(composed.detach()) <= 0).float().mean()
         smooth = config.smooth * smooth
-        loss = self.coverage**2 * dissimilarity + config.jacobian * jacobian + smooth
+        loss = self.similarity_weight * dissimilarity + config.jacobian * jacobian + smooth
         return loss, dissimilarity, folds
 
     def foreground_similarity(self, field: VelocityField) -> float:

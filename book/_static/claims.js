@@ -8,7 +8,7 @@
   if (!key || !claims.length) return;
   const verdict = (claim) => claim.querySelector(".nevf-verdict").textContent.trim();
   const told = document.createElement("p");
-  told.className = "nevf-strip-key nevf-told";
+  told.className = "nevf-strip-key nevf-counted";
   told.role = "status";
   let chosen = "";
 

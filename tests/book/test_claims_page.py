@@ -15,7 +15,7 @@ def test_a_verdict_is_pressed_and_let_go_by_the_keyboard(visit, site):
         assert choice.get_attribute("aria-pressed") == "true"
         marks = page.locator(f"{SHOWN} .nevf-verdict").all_inner_texts()
         assert 0 < len(marks) < every and set(marks) == {"does not hold"}
-        assert f"{len(marks)} of {every}" in page.locator(".nevf-told").inner_text()
+        assert f"{len(marks)} of {every}" in page.locator(".nevf-counted").inner_text()
         assert not page.locator("section.nevf-off:visible").count()
         page.keyboard.press("Enter")
         assert page.locator(SHOWN).count() == every

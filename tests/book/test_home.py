@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[2]
 HOME = "notebooks/00_preface.html"
 
 
-def listed(entries: list[dict]) -> list[str]:
-    return [entry["file"] for entry in entries]
+def contents() -> list[str]:
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
 
 
 def test_the_map_leaves_no_page_out(visit, site):
@@ -20,8 +21,7 @@ def test_the_map_leaves_no_page_out(visit, site):
 
     What stands under a page is named there.
     """
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    wanted = [page for part in toc["parts"] for page in listed(part["chapters"])]
+    wanted = contents()
     with visit(f"{site}/{HOME}") as seen:
         cards = seen.page.locator(".nevf-cards a").all()
         found = [card.get_attribute("href").removeprefix("../") for card in cards]
@@ -43,9 +43,7 @@ def test_chapters_come_in_the_order_of_their_numbers():
     """The sidebar and the figures count them in the order of the contents; text and map name them
     by the number of the file.
     """
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [page for part in toc["parts"] for page in listed(part["chapters"])]
-    numbers = [int(page[10:12]) for page in pages if page.startswith("notebooks/")]
+    numbers = [int(page[10:12]) for page in contents() if page.startswith("notebooks/")]
     assert numbers == sorted(numbers)
 
 
