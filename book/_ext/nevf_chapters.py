@@ -7,7 +7,8 @@ is. The page makes of it:
   a caption, for the metadata `mystnb: {figure: {name: fig-..., caption: Markdown}}`;
 - a prediction whose answer stands behind a click: what lies between the quotation that begins with
   **Predict** and the end of the paragraph that begins with **Check**;
-- folds that say what they hide: the code, a check (tag `check`), a solution (tag `hide-cell`).
+- folds that say what they hide: the code, a check (tag `check`), a solution (tag `hide-cell`), and
+  one where two would stand under each other.
 
 The search then shows what a page says, not its list of contents.
 """
@@ -48,6 +49,7 @@ class Chapters(SphinxTransform):
                 cell["classes"].append(f"nevf-{prompt.split()[-1]}")
             for figure in cell.findall(nodes.figure):
                 figure["classes"].append("nevf-figure")
+        join_folds(cells)
         for quote in list(self.document.findall(nodes.block_quote)):
             if cells and _begins(quote, "Predict"):
                 self.fold_answer(quote)
@@ -73,6 +75,62 @@ class Chapters(SphinxTransform):
                 quote.parent.insert(start, nodes.raw("", OPEN, format="html"))
                 return
         log.warning("a prediction without a paragraph that begins with Check", location=quote)
+
+
+def join_folds(cells: list[nodes.Element]) -> None:
+    """Move folded code to its neighbour where nothing but another fold lies between.
+
+    What a cell imports goes to the setup before it, what a cell prepares to the code that uses it,
+    and the code under a figure, which stands above what it prints, to that of the figure.
+    """
+    one = None
+    for two in cells:
+        kinds = _folded(one), _folded(two)
+        if not one or _after(one) is not two or not all(kinds):
+            one = two
+        elif kinds == ("setup", "code") and not _prints(two):
+            one[0][0] = _joined(one, two)
+            two.parent.remove(two)
+            one = None
+        elif kinds in (("code", "code"), ("check", "check")) and not _prints(one):
+            two[0][0] = _joined(one, two)
+            one.parent.remove(one)
+            one = two
+        else:
+            if kinds == ("code", "code") and _draws(one) and not _draws(two):
+                one[0][0] = _joined(one, two)
+                del two[0], two["hide_mode"]
+            one = two
+
+
+def _after(node: nodes.Element) -> nodes.Node | None:
+    place = node.parent.index(node) + 1
+    return node.parent[place] if place < len(node.parent) else None
+
+
+def _prints(cell: nodes.Element) -> bool:
+    return any(part.get("nb_element") == "cell_code_output" for part in cell)
+
+
+def _draws(cell: nodes.Element) -> bool:
+    return any(cell.findall(nodes.figure))
+
+
+def _folded(cell: nodes.Element | None) -> str:
+    """What a cell hides: the last word of its prompt."""
+    shows_code = cell and cell[0].get("nb_element") == "cell_code_source"
+    return (
+        cell.get("prompt_show", "").split(" ")[-1] if shows_code and cell.get("hide_mode") else ""
+    )
+
+
+def _joined(one: nodes.Element, two: nodes.Element) -> nodes.Element:
+    """One block of the code of two cells."""
+    text = "\n\n\n".join(cell[0].astext() for cell in (one, two))
+    block = two[0][0].copy()
+    block.rawsource = text
+    block += nodes.Text(text)
+    return block
 
 
 def _is_cell(node: nodes.Node) -> bool:

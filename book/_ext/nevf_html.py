@@ -27,15 +27,17 @@ SOURCE_LINK = re.compile(r'href="((?:\.\./|[\w/])[\w./-]*)\.(?:md|ipynb)(#[^"]*)
 #: Every blank of a signature has a span of its own, a twentieth of the page of the package.
 BLANK = re.compile(r'<span class="w">(\s+)</span>')
 
-#: A formula in a sentence and the mark behind it, which would begin a line of its own.
-MARK = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:?!)]+)')
+#: A formula in a sentence and what stands behind it without a blank, which would begin a line.
+MARK = re.compile(
+    r'(<span class="math notranslate nohighlight">[^<]*</span>(?:[.,;:?!)”’]+|-th\b))'
+)
 
 #: A long name of code, and where it may go on in the next line.
 LONG_CODE = re.compile(r'(<span class="pre">)(?=[\w.:/]{20})([\w.:/]+)(?=(?:\(\))?</span>)')
 BREAK = re.compile(r"(::|/|(?<!nevf)_(?=\w)|\.(?=[A-Za-z_]{5}))")
 
-#: An option in a sentence, which would break behind its hyphens.
-OPTION = re.compile(r'<span class="pre">(-{1,2}[\w-]{1,20})</span>')
+#: An option in a sentence, or a minus, which would break behind its hyphens.
+OPTION = re.compile(r'<span class="pre">(-{1,2}[\w(-]{1,20})</span>')
 
 #: A module in the index: a name that leads nowhere, and a word under it that does.
 MODULE = re.compile(

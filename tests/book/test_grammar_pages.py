@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_grammar import CONVERTED, cells, code
+from test_grammar import CONVERTED, cells, code, tags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "_ext"))
 pytest.importorskip("sphinx")
@@ -55,6 +56,31 @@ def test_no_assert_is_seen_until_it_is_asked_for(visit, site, name):
         assert not any(asserts.nth(k).is_visible() for k in range(asserts.count()))
 
 
+@converted
+def test_no_fold_stands_directly_under_another(visit, site, name):
+    """Protects the eye: two lines that both say "Show the code" are one; a check is beside it."""
+    with visit(f"{site}/notebooks/{name}.html") as seen:
+        seen.page.evaluate(
+            "document.querySelectorAll('details.nevf-answer').forEach(d => d.open = true)"
+        )
+        tops = seen.page.evaluate(
+            """[...document.querySelectorAll('div.cell:not(.nevf-solution) details.hide > summary')]
+              .map((summary) => summary.getBoundingClientRect().top)"""
+        )
+        near = [b - a for a, b in pairwise(tops) if 3 < b - a < 34]
+        assert len(tops) > 4 and not near
+
+
+def test_a_folded_cell_keeps_the_code_of_its_neighbour(visit, site):
+    """Protects who reads the code: imports are in the setup, and every cell is in one fold."""
+    with visit(f"{site}/notebooks/12_networks.html") as seen:
+        told = "\n".join(seen.page.locator("div.cell details.hide pre").all_text_contents())
+        setup = seen.page.locator("div.nevf-setup pre").first.text_content()
+    assert "import nibabel as nib" in setup and "profile = begin()" in setup
+    folded = [cell.source for cell in code("12_networks") if "hide-input" in tags(cell)]
+    assert all(told.count(source.rstrip()) == 1 for source in folded)
+
+
 def test_paper_shows_the_answers(visit, site):
     with visit(f"{site}/notebooks/{CONVERTED[0]}.html") as seen:
         seen.page.emulate_media(media="print")
@@ -76,6 +102,7 @@ def test_a_full_stop_stays_with_its_formula():
     fixed = fix_page(f"<p>Where {formula}.) A fold has {formula} there.</p>", Path("page.html"))
     assert f'<span class="nevf-whole">{formula}.)</span> A' in fixed
     assert fixed.count("nevf-whole") == 1
+    assert "-th</span> voxel" in fix_page(f"<p>every {formula}-th voxel</p>", Path("page.html"))
 
 
 def test_a_picture_becomes_a_file_of_the_book(tmp_path):
