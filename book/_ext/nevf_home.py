@@ -17,6 +17,8 @@ import nbformat
 import yaml
 from nevf_thumbnails import DRAWN
 
+from nevf_lite.viz.style import CARD
+
 ROOT = Path(__file__).resolve().parents[2]
 HOME = "notebooks/00_preface"
 HERO, MAP = '<div class="nevf-hero"></div>', '<div class="nevf-map"></div>'
@@ -36,6 +38,29 @@ STAGES = (
 THUMBNAIL = (240, 135)  # pixels
 #: What pages that are not chapters show of themselves.
 PICTURES = {"book/playground": "playground_slice.js", "book/nevf_in_the_page": "family/nevf.svg"}
+#: The part of its first picture that stands for a chapter, in shares from the left and the top: two
+#: panels, without the letters above and below, which nobody could read.
+SHOWN = {
+    1: (0, 0.06, 1, 1),
+    2: (0.35, 0.1, 1, 0.96),
+    3: (0, 0.1, 1, 0.92),
+    4: (0.34, 0.045, 1, 0.48),
+    5: (0.34, 0.1, 1, 0.97),
+    7: (0.02, 0.72, 0.64, 0.97),
+    8: (0, 0, 0.64, 0.48),
+    9: (0.335, 0.1, 1, 0.99),
+    10: (0.335, 0.11, 1, 0.81),
+    12: (0, 0.1, 0.67, 0.98),
+    14: (0.335, 0.04, 1, 0.455),
+    15: (0, 0.07, 1, 0.85),
+    16: (0.4, 0.12, 0.8, 0.98),
+    17: (0, 0.1, 0.66, 0.89),
+    19: (0.02, 0.1, 0.63, 0.48),
+    20: (0.33, 0.045, 1, 0.46),
+    21: (0, 0.545, 0.66, 0.96),
+    22: (0, 0.085, 1, 1),
+    23: (0.14, 0.11, 0.43, 0.47),
+}
 #: What a part that is a single page tells of it beside its picture.
 TOLD = {
     "notebooks/01_quickstart": "One cell of code, two brains, and the map between them.",
@@ -139,16 +164,24 @@ def thumbnail(page: str) -> tuple[str, bytes] | None:
     if not found:
         return None
     data = base64.b64decode(found[0][2])
-    return ("svg", data) if found[0][1] == "svg+xml" else ("webp", _reduced(data))
+    if found[0][1] == "svg+xml":
+        return "svg", data
+    return "webp", _reduced(data, SHOWN.get(number(page)))
 
 
-def _reduced(data: bytes) -> bytes:
-    """The middle of a picture at the size of a thumbnail."""
+def _reduced(data: bytes, part: tuple[float, float, float, float] | None) -> bytes:
+    """A part of a picture, or its middle, at the size of a thumbnail. part: as in `SHOWN`."""
     from PIL import Image, ImageOps
 
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     file = io.BytesIO()
-    ImageOps.fit(picture, THUMBNAIL, Image.Resampling.LANCZOS).save(file, "webp", quality=70)
+    if part is None:
+        small = ImageOps.fit(picture, THUMBNAIL, Image.Resampling.LANCZOS)
+    else:
+        sides = zip(part, picture.size * 2, strict=True)
+        cut = picture.crop([round(share * side) for share, side in sides])
+        small = ImageOps.pad(cut, THUMBNAIL, Image.Resampling.LANCZOS, CARD)
+    small.save(file, "webp", quality=70)
     return file.getvalue()
 
 
