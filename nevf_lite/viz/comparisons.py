@@ -18,6 +18,7 @@ from nevf_lite.viz.style import (
     AFTER,
     ALARM,
     INK,
+    METHOD_COLOURS,
     Picture,
     chart,
     colours_of,
@@ -219,9 +220,9 @@ def _looks(names: Iterable[str], ink: str) -> dict[str, tuple[str, str]]:
     ink: the colour of methods for whom none is left, whose lines are broken.
     """
     names, variants, looks = list(names), {}, {}
-    colours = colours_of(map(_base_method, names), ink)
+    colours = colours_of((_base_method(name, names) for name in names), ink)
     for name in names:
-        base = _base_method(name)
+        base = _base_method(name, names)
         kin = variants.setdefault(base, [base])  # the whole line is the method's own
         if name not in kin:
             kin.append(name)
@@ -230,9 +231,11 @@ def _looks(names: Iterable[str], ink: str) -> dict[str, tuple[str, str]]:
     return looks
 
 
-def _base_method(name: str) -> str:
-    """The method of "greedy at 1 mm", "SYMNet + TTR", "features, fast" or "SyN [40,20,0]"."""
-    return re.split(r" at | \+ |, | \[", name)[0]
+def _base_method(name: str, names: list[str]) -> str:
+    """The method of "greedy at 1 mm", "SYMNet + TTR", "features, fast" or "SyN [40,20,0]"; what is
+    neither a method of the book nor drawn itself lends its variants no colour."""
+    base = re.split(r" at | \+ |, | \[", name)[0]
+    return base if base in names or base in METHOD_COLOURS else name
 
 
 def _after_start(seconds, dice) -> tuple[np.ndarray, np.ndarray]:

@@ -43,5 +43,10 @@ def narrow(draw: Callable[..., Figure], *args, **kwargs) -> Figure:
 
 
 def wrapped(text: str, share: float = 1.0) -> str:
-    """A text in lines as long as a share of a narrow picture's width."""
-    return textwrap.fill(text, round(share * _LETTERS_ACROSS))
+    """A text in lines about as long as each other, at most a share of a narrow picture's width."""
+    most = round(share * _LETTERS_ACROSS)
+    lines = textwrap.wrap(text, most)
+    least = max(map(len, text.split()), default=1)
+    while most > least and len(textwrap.wrap(text, most - 1)) == len(lines):
+        most -= 1
+    return textwrap.fill(text, most)
