@@ -1,4 +1,5 @@
-"""Signs that a keyboard does not have, on the pages: arrows, times and minus.
+"""Signs that a keyboard does not have, on the pages: arrows, times, minus, and the blank between a
+number and its unit, at which no line ends.
 
 Docstrings and the names of pairs are written with letters, as one types them. In code, formulas
 and what cells print they stay.
@@ -20,6 +21,8 @@ SIGNS = (
     (re.compile(r"(?<!-)-&gt;"), "→"),
     (re.compile(r"(?<=\d) ?x ?(?=\d)"), " × "),
     (re.compile(r"(?<![\w.\-–/])-(?=\d)"), "−"),
+    (re.compile(r"(?<=\d) (?=(?:%|(?:mm|cm|ms|s|GB|MB|kB|GiB|MiB)\b))"), "\u00a0"),
+    (re.compile(r"(?<=\b\d\d) (?=000\b)"), "\u00a0"),
 )
 
 

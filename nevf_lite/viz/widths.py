@@ -6,6 +6,7 @@ A picture that is reduced to a phone has letters too small to read. So it is dra
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
@@ -43,10 +44,13 @@ def narrow(draw: Callable[..., Figure], *args, **kwargs) -> Figure:
 
 
 def wrapped(text: str, share: float = 1.0) -> str:
-    """A text in lines about as long as each other, at most a share of a narrow picture's width."""
-    most = round(share * _LETTERS_ACROSS)
+    """A text in lines about as long as each other, at most a share of a narrow picture's width.
+
+    What stands behind ×, = or a colon stays beside it.
+    """
+    most, text = round(share * _LETTERS_ACROSS), re.sub(r"(?<=[×=:]) ", "\u00a0", text)
     lines = textwrap.wrap(text, most)
     least = max(map(len, text.split()), default=1)
     while most > least and len(textwrap.wrap(text, most - 1)) == len(lines):
         most -= 1
-    return textwrap.fill(text, most)
+    return textwrap.fill(text, most).replace("\u00a0", " ")

@@ -63,8 +63,9 @@ def test_signs_are_set_in_text_alone():
     assert (
         fix_signs(f"<p>{text}</p>") == "<p>trt02 ← trt01, x → y, 160 × 192 × 224, −1 and 1-62</p>"
     )
+    assert fix_signs("<p>0 % at 1 mm, 40 000 in 3 s</p>").count("\u00a0") == 4
     for kept in (
-        f"<pre>{text}</pre>",
+        f"<pre>{text} 0 %</pre>",
         f'<code class="docutils"><span>{text}</span></code>',
         f'<span class="math notranslate">\\({text}\\)</span>',
         "<span class=\"pre\">'NCC 2x2x2'</span>",
