@@ -18,6 +18,7 @@ from nevf_lite.scans.files import atomic, existing_file, suffix_of
 from nevf_lite.scans.header_checks import check_affine
 from nevf_lite.scans.itk import LPS, sheared, to_itk
 from nevf_lite.scans.origin import remember
+from nevf_lite.scans.placement import HEADER_NOTE
 from nevf_lite.scans.readers import (
     ITK_SUFFIXES,
     as_numpy,
@@ -213,6 +214,7 @@ def make_image(data: np.ndarray, affine: np.ndarray, code: int = 1) -> nib.Nifti
     """
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
+    image.extra[HEADER_NOTE] = None  # what there is to say was said of the file it came from
     image.set_sform(affine, code=code, update_affine=False)
     if not sheared(affine):
         image.set_qform(affine, code=code, update_affine=False)

@@ -6,10 +6,7 @@ import os
 
 import nibabel as nib
 
-from nevf_lite.scans.placement import note_of
-
-#: Where nibabel's dictionary `extra` of an image has the note on its header.
-HEADER_NOTE = "header note"
+from nevf_lite.scans.placement import HEADER_NOTE, note_of
 
 
 def remember(image: nib.Nifti1Image, source, name: str) -> nib.Nifti1Image:
@@ -27,4 +24,4 @@ def remember(image: nib.Nifti1Image, source, name: str) -> nib.Nifti1Image:
 
 def header_notes(*images: nib.Nifti1Image) -> list[str]:
     """The notes on the headers of these images, where there are any."""
-    return [image.extra[HEADER_NOTE] for image in images if HEADER_NOTE in image.extra]
+    return [note for image in images if (note := image.extra.get(HEADER_NOTE))]

@@ -36,6 +36,8 @@ from nevf_lite.scans.space import box_corners, right_angled
 MM_PER_UNIT = {1: 1e3, 3: 1e-3}
 #: Entries of two affines that differ by less are rounding, for ITK too.
 TOLERANCE = 1e-4
+#: Where nibabel's dictionary `extra` of an image has the note on its header.
+HEADER_NOTE = "header note"
 #: Disagreements below this many mm are not worth a note.
 NOTED_MM = 0.1
 
@@ -44,11 +46,12 @@ def affine_of(image: SpatialImage, name: str) -> np.ndarray:
     """(4, 4), from voxels to RAS mm: where ITK would place the image if it read it from a file.
 
     image: of nibabel. name: for the note, which is logged once for each file where its header is at
-    odds with itself. An affine that was given to the image in memory stays.
+    odds with itself; an image that this package made of it says it no more. An affine that was
+    given to the image in memory stays.
     """
     affine, note = _place(image)
     before = _noted.pop(name, None)
-    if note is not None:
+    if note is not None and HEADER_NOTE not in image.extra:
         _noted[name] = f"{name}: {note}"
         if _noted[name] != before:  # a file may be read several times, and one note is enough
             logging.getLogger(__name__).warning("%s", _noted[name])

@@ -297,6 +297,31 @@ def test_a_header_at_odds_is_noted_once(files, odd, tmp_path):
     assert len(notes) == 1 and notes[0].startswith("nevf: ") and "5.0 mm" in notes[0]
 
 
+def test_a_sheared_grid_is_noted_once_for_each_file(files, tmp_path):
+    """Image, labels and mask, however often the images that are made of them are read again."""
+    image = nib.load(files["fixed"])
+    sheared, labels = image.affine.copy(), (image.get_fdata() > 60).astype(np.int16)
+    sheared[0, 1] += 0.3
+    scans = {"scan": image.get_fdata(dtype=np.float32), "labels": labels, "mask": labels}
+    for name, data in scans.items():
+        nib.save(nib.Nifti1Image(data, sheared), tmp_path / f"{name}.nii.gz")
+    nib.save(nib.Nifti1Image(labels, image.affine), tmp_path / "other.nii.gz")
+    words = ["register", tmp_path / "scan.nii.gz", files["moving"], "-o", tmp_path / "r"]
+    words += [
+        "--fixed-labels",
+        tmp_path / "labels.nii.gz",
+        "--fixed-mask",
+        tmp_path / "mask.nii.gz",
+    ]
+    words += ["--moving-labels", tmp_path / "other.nii.gz", "--iterations", "1,0,0"]
+    said = nevf(*words)
+    assert said.exit_code == 0, said.stderr
+    notes = [line for line in said.stderr.splitlines() if "right angles" in line]
+    assert len(notes) == 3 and all(sum(f"{n}.nii.gz" in x for x in notes) == 1 for n in scans)
+    again = nevf("apply", tmp_path / "r", tmp_path / "labels.nii.gz", "-o", tmp_path / "o.nii.gz")
+    assert again.exit_code == 0 and again.stderr.count("right angles") == 1
+
+
 def test_a_header_at_odds_is_noted_in_the_result(files, odd, tmp_path):
     """result.json keeps the line that the terminal showed, and the report shows it."""
     words = ["register", files["moving"], odd, "-o", tmp_path / "r", "--iterations", "1,0,0"]
