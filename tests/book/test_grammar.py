@@ -107,6 +107,22 @@ def test_a_chapter_is_read_as_text(name):
 
 
 @converted
+def test_a_chapter_begins_with_its_picture(name):
+    """Before its second section, with no more code in plain view than what makes it."""
+    sections = lines = 0
+    for cell in cells(name):
+        if "figure" in cell.metadata.get("mystnb", {}):
+            break
+        if cell.cell_type == "markdown":
+            sections += len(re.findall(r"(?m)^## ", cell.source))
+        elif not tags(cell) & HIDING:
+            lines += len(cell.source.splitlines())
+    else:
+        pytest.fail("no picture")
+    assert sections <= 1 and lines <= 12
+
+
+@converted
 def test_every_prediction_has_its_check(name):
     """In that order and in the same section; its answer stands behind a click."""
     text = "\n\n".join(cell.source for cell in cells(name) if cell.cell_type == "markdown")

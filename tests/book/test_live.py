@@ -302,6 +302,30 @@ def test_a_finger_moves_a_slider_and_judges(show, measured):
         assert page.get_attribute("figure", "data-right") == "1"
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_slider_obeys_a_finger_a_mouse_and_a_key(show, name):
+    """Protects who has only one of the three: each moves it, and the figure hears of it."""
+    heard = """e => { e.heard = 0; e.addEventListener("input", () => { e.heard += 1; }); }"""
+    with show(name, "phone", touch=True) as page:
+        for control in page.locator("figure input[type=range]:visible:enabled").all():
+            control.evaluate(heard)
+            control.scroll_into_view_if_needed()
+            values = [control.input_value()]
+            low, high = (float(control.get_attribute(end)) for end in ("min", "max"))
+            left = (float(values[0]) - low) / (high - low) > 0.5
+            for place, press in (
+                (0.05 if left else 0.95, page.touchscreen.tap),
+                (0.95 if left else 0.05, page.mouse.click),
+            ):
+                box = control.bounding_box()
+                press(box["x"] + place * box["width"], box["y"] + box["height"] / 2)
+                values.append(control.input_value())
+            control.press("Home" if float(values[-1]) > low else "End")
+            values.append(control.input_value())
+            assert all(a != b for a, b in zip(values, values[1:], strict=False)), values
+            assert control.evaluate("e => e.heard") >= 3
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_phone_shows_it_without_sideways_scrolling(show, name, theme):

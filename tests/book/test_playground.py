@@ -305,6 +305,19 @@ def test_the_switch_moves_nothing(visit, address, size):
             assert seen.page.evaluate(tops) == before and seen.page.evaluate(outside) == 0
 
 
+def test_the_switch_and_the_bar_are_seen_in_forced_colours(play):
+    """Protects who lets the system choose: the side that is on differs, the bar has its colours."""
+    play.emulate_media(forced_colors="active")
+    look = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).borderTopStyle]"
+    sides = [
+        play.eval_on_selector(f".pg-switch label:has([data-part={name}])", look)
+        for name in ("velocity", "displacement")
+    ]
+    assert sides[0][0] != sides[1][0] and [edge for _, edge in sides] == ["solid", "solid"]
+    bar = play.eval_on_selector(".pg-bar i", "e => getComputedStyle(e).backgroundImage")
+    assert bar.startswith("linear-gradient")
+
+
 def test_the_numbers_are_told_to_a_screen_reader(play):
     play.click("#nevf-playground [data-playground-preset=fold]")
     status = play.locator("[role=status]")
