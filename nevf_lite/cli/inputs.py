@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ Kind = StrEnum("Kind", ["image", "labels", "points"])
 #: Fraction of equal neighbours from which whole numbers are taken for labels. Neighbouring voxels
 #: of a label map are mostly equal; in a scan, noise makes them differ.
 MIN_EQUAL = 0.5
+#: The largest number of float32.
+LARGEST = (2 - 2**-23) * 2.0**127
 #: How files of DICOM are called, where they have an ending.
 DICOM_SUFFIXES = (".dcm", ".ima")
 DICOM_HELP = (
@@ -65,6 +68,32 @@ def point_space(lps: bool, ras: bool) -> str | None:
     if lps and ras:
         raise ValueError("--lps and --ras exclude each other; keep the one that the table is in")
     return "LPS" if lps else "RAS" if ras else None
+
+
+def parse_fill(text: str | None) -> float | str | None:
+    """The value of --fill: a number, "min" or None. Raises ValueError for another word."""
+    if text is None or text.lower() == "min":
+        return text and "min"
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    if math.isinf(value) or abs(value) > LARGEST:
+        raise ValueError(f"--fill: wanted a number, min or nan, got {text!r}")
+    return value
+
+
+def fill_of(value: float | str | None, data) -> float | None:
+    """The number that a value of --fill means for an image; "min" is its darkest voxel's.
+
+    data: (*shape), which may hold NaN and infinity.
+    """
+    import numpy as np
+
+    if value != "min":
+        return value
+    finite = np.isfinite(data)
+    return float(data[finite].min()) if finite.any() else None
 
 
 def is_points(path: Path, kind: Kind | None) -> bool:

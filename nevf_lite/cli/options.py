@@ -40,6 +40,16 @@ Space = Annotated[
     str | None,
     _output("--space", "LABEL", "Label of FIXED's space in BIDS names.", "from its file's name"),
 ]
+Fill = Annotated[
+    str | None,
+    _output(
+        "--fill",
+        "VALUE",
+        "Value of the warped image where MOVING does not reach: a number (air in CT is -1000), min "
+        "or nan.",
+        "0",
+    ),
+]
 
 Dicom = Annotated[bool, _image("--dicom", None, f"FIXED and MOVING {DICOM_HELP}")]
 FixedChannels = Annotated[

@@ -12,7 +12,7 @@ import typer
 from nevf_lite.cli import checks, options, outcome
 from nevf_lite.cli.bids import BidsNames
 from nevf_lite.cli.initial import InitMode, check_initial, load_initial, load_start
-from nevf_lite.cli.inputs import image_source, stem
+from nevf_lite.cli.inputs import fill_of, image_source, parse_fill, stem
 from nevf_lite.cli.settings import build_config, use_threads
 from nevf_lite.cli.terminal import print_log
 from nevf_lite.scans.files import RESULT_FILES
@@ -51,6 +51,7 @@ def register(
     quiet: options.Quiet = False,
     bids: options.Bids = False,
     space: options.Space = None,
+    fill: options.Fill = None,
     dicom: options.Dicom = False,
     fixed_channel: options.FixedChannels = None,
     moving_channel: options.MovingChannels = None,
@@ -103,6 +104,7 @@ def register(
     checks.require(init or init_from, "--init or --init-from", init_mode=init_mode)
     checks.require(bids, "--bids", space=space)
     names = checks.label_names(label_names)
+    outside = parse_fill(fill)
     config = build_config(
         preset_name, iterations, resume, spacing, seed, similarity, settings or ()
     )
@@ -164,6 +166,7 @@ def register(
         as_json=as_json,
         quiet=quiet,
         bids=bids_names,
+        fill=fill_of(outside, images[1].get_fdata(dtype="float32")),
         **scoring,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nevf_lite.cli import checks
-from nevf_lite.cli.inputs import image_source, read_point_file
+from nevf_lite.cli.inputs import fill_of, image_source, parse_fill, read_point_file
 from nevf_lite.cli.terminal import note
 from nevf_lite.scans.files import suffix_of
 from nevf_lite.scans.io import load_image, load_labels, save_image
@@ -73,35 +72,20 @@ class Volumes:
 
 def image_warp(transform: Transform, interpolation: str, fill: str | None) -> Warp:
     """How images are warped. fill: of --fill, or None. Raises ValueError for no such value."""
-    value = _parse_fill(fill)
+    value = parse_fill(fill)
     noted = False
 
     def warp(source, name: str, grid: Grid) -> np.ndarray:
         nonlocal noted
         image = load_image(source, name, registrable=False)
         data = np.asarray(image.dataobj)
-        finite = np.isfinite(data)
         if not noted and np.isinf(data).any():
             noted = True
             note(f"{name} holds infinite values; they are NaN in the output, like NaN")
-        chosen = value
-        if value == "min":
-            chosen = float(data[finite].min()) if finite.any() else None
+        chosen = fill_of(value, data)
         return np.asarray(transform.warp_image(image, interpolation, grid, chosen).dataobj)
 
     return warp
-
-
-def _parse_fill(text: str | None) -> float | str | None:
-    if text is None or text.lower() == "min":
-        return text if text is None else "min"
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.inf
-    if math.isinf(value) or abs(value) > float(np.finfo(np.float32).max):
-        raise ValueError(f"--fill: wanted a number, min or nan, got {text!r}")
-    return value
 
 
 def label_warp(transform: Transform, mode: str) -> Warp:

@@ -41,6 +41,7 @@ def write_result_folder(
     label_names: Mapping[int, str] | None = None,
     metrics: Mapping[str, float] | None = None,
     masks: tuple[nib.Nifti1Image | None, nib.Nifti1Image | None] = (None, None),
+    fill: float | None = None,
     title: str = "Registration",
     command: str = "",
 ) -> dict:
@@ -57,10 +58,11 @@ def write_result_folder(
     report.html, result.json; and warped_labels.nii.gz where labels are given.
 
     fixed_labels, moving_labels, labels, label_names: see `evaluation.score_labels`. metrics: more
-    numbers to record. masks: 1 where each image counted, or None, for the report. command: what
-    repeats this, for the report. Everything is written to a hidden place in the folder first and
-    moved when all of it is there; an earlier result is replaced, and whatever else the folder holds
-    stays. Raises ValueError for labels that do not fit, OSError for a full disk.
+    numbers to record. masks: 1 where each image counted, or None, for the report. fill: what the
+    warped image holds where the moving one does not reach, see `Transform.warp_image`. command:
+    what repeats this, for the report. Everything is written to a hidden place in the folder first
+    and moved when all of it is there; an earlier result is replaced, and whatever else the folder
+    holds stays. Raises ValueError for labels that do not fit, OSError for a full disk.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
@@ -74,7 +76,7 @@ def write_result_folder(
     }
     document["notes"] = [*header_notes(*images), *document["notes"]]
     with written_together(folder, RESULT_FILES) as staging:
-        contents = transform, images, masks, history, scores, document, title
+        contents = transform, images, masks, history, scores, document, fill, title
         _write_files(staging, *contents)
     return document
 
@@ -106,6 +108,7 @@ def _write_files(
     history: Sequence[Mapping],
     scores: LabelScores | None,
     document: dict,
+    fill: float | None,
     title: str,
 ) -> None:
     from nevf_lite.viz.report.report import ReportData, write_report
@@ -114,7 +117,8 @@ def _write_files(
     fixed, moving, warped = images
     displacement = transform.displacement()
     determinant = determinant_map(transform)
-    unregistered = Transform.identity(transform.fixed, transform.moving).warp_image(moving)
+    identity = Transform.identity(transform.fixed, transform.moving)
+    unregistered = identity.warp_image(moving, fill=fill)
     on_fixed = transform.fixed, space_code(fixed)
     save_image(folder / "warped.nii.gz", warped.get_fdata(dtype=np.float32), *on_fixed)
     write_displacement(folder / "warp.nii.gz", displacement, *on_fixed)
@@ -122,10 +126,10 @@ def _write_files(
     write_displacement(folder / "inverse_warp.nii.gz", inverse, *on_moving)
     save_image(folder / "jacobian.nii.gz", determinant, *on_fixed)
     transform.save(folder / FILE_NAME)
-    identity = Transform.identity(transform.fixed)
+    still = Transform.identity(transform.fixed)
     counted = [
         None if mask is None else mapping.warp_labels(mask)
-        for mapping, mask in zip((identity, transform), masks, strict=True)
+        for mapping, mask in zip((still, transform), masks, strict=True)
     ]
     labels = {}
     if scores is not None:

@@ -41,10 +41,12 @@ class Registration:
         """The moving image on the fixed image's grid, linearly interpolated."""
         return self.transform.warp_image(self.moving, like=self.fixed)
 
-    def save(self, folder, **extra) -> dict:
+    def save(self, folder, fill: float | None = None, **extra) -> dict:
         """Write the result folder and return what result.json holds.
 
-        extra: labels to score with, a title and the like, see `folder.write_result_folder`.
+        fill: the value of warped.nii.gz where the moving image does not reach, as for
+        `Transform.warp_image`. extra: labels to score with, a title and the like, see
+        `folder.write_result_folder`.
         """
         run = {
             "timings": self.timings,
@@ -57,8 +59,11 @@ class Registration:
             "device": self.device,
             "backend": self.backend,
         }
-        images = (self.fixed, self.moving, self.warped)
-        extra = {"masks": self.masks, **extra}
+        warped = self.warped
+        if fill is not None:
+            warped = self.transform.warp_image(self.moving, like=self.fixed, fill=fill)
+        images = (self.fixed, self.moving, warped)
+        extra = {"masks": self.masks, "fill": fill, **extra}
         return write_result_folder(folder, self.transform, images, self.history, run, **extra)
 
     def view(self):

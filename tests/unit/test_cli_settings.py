@@ -130,6 +130,21 @@ def test_another_contrast(tmp_path, files):
     assert same.exit_code == 0 and "contrasts" not in same.stderr
 
 
+@pytest.mark.parametrize(("fill", "outside"), [([], 0), (["-1000"], -1000), (["min"], -700)])
+def test_what_the_warped_image_holds_where_nothing_was_seen(tmp_path, files, fill, outside):
+    """Fault 11, in `register`: a CT that ends early, and not water beyond its end."""
+    names = {}
+    for side, last in (("fixed", None), ("moving", 25)):
+        image = nib.load(files[side])
+        data = np.where(image.get_fdata() > 1, image.get_fdata(), -700).astype(np.float32)
+        names[side] = tmp_path / f"ct_{side}.nii.gz"
+        nib.save(nib.Nifti1Image(data[:last], image.affine), names[side])
+    words = ["register", *names.values(), "-o", tmp_path / "r", "--iterations", "1,0,0"]
+    good(*words, *(f"--fill={value}" for value in fill))
+    assert (load_image(tmp_path / "r" / "warped.nii.gz").get_fdata()[30:] == outside).all()
+    assert "wanted a number, min or nan" in nevf(*words, "--fill", "air").stderr
+
+
 # ----------------------------------------------------------------------------- channels, lesions
 
 
