@@ -214,7 +214,7 @@ def test_a_bspline_is_sampled_on_the_fixed_grid(tmp_path):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_what_ants_registration_leaves(tmp_path, ndim):
-    """0GenericAffine.mat, 1Warp.nii.gz and its inverse, one by one and as a composite."""
+    """0GenericAffine.mat, 1Warp.nii.gz and its inverse, one by one."""
     ants = pytest.importorskip("ants")
     shape = (40, 36) if ndim == 2 else (28, 26, 24)
     axes = np.meshgrid(*(np.linspace(-1.4, 1.4, n) for n in shape), indexing="ij")
@@ -249,6 +249,36 @@ def test_what_ants_registration_leaves(tmp_path, ndim):
         )
         found = inverse.warp_image(tmp_path / "fixed.nii.gz", like=moving).get_fdata()
         assert np.abs(found - back.numpy())[inside].max() < 1e-3 * np.ptp(theirs)
+
+
+def test_the_composite_that_ants_registration_writes(tmp_path):
+    """Composite.h5 and InverseComposite.h5, as fMRIPrep has them made: affine and field in one."""
+    ants = pytest.importorskip("ants")
+    axes = np.meshgrid(*(np.linspace(-1.4, 1.4, n) for n in (28, 26, 24)), indexing="ij")
+    blob = np.exp(-sum(a**2 for a in axes)) + 0.3 * np.sin(4 * axes[0]) * np.cos(3 * axes[1])
+    place = dict(origin=(5.0, -7, 3), spacing=(1.5, 2, 1.8))
+    fixed, moving = (
+        ants.from_numpy(ndimage.shift(blob, by, order=1, mode="nearest").astype("f4"), **place)
+        for by in (0.0, 2.5)
+    )
+    options = dict(reg_iterations=(4, 0), aff_iterations=(20, 0), aff_shrink_factors=(2, 1))
+    options |= dict(aff_smoothing_sigmas=(1, 0), random_seed=1, write_composite_transform=True)
+    done = ants.registration(fixed, moving, "SyN", outprefix=str(tmp_path / "out"), **options)
+    ends = {"fwdtransforms": "Composite.h5", "invtransforms": "InverseComposite.h5"}
+    points = np.random.default_rng(0).uniform(-12, 12, (40, 3)) + [-25, -18, 24]
+    for kind, ending in ends.items():
+        path = done[kind] if isinstance(done[kind], str) else done[kind][0]
+        assert path.endswith(ending)
+        found = Transform.load(path).points_to_moving(points)
+        assert np.abs(found - by_itk(sitk.ReadTransform(path), points)).max() < 1e-3
+        assert np.linalg.norm(found - points, axis=1).max() > 2
+    for image, name in ((fixed, "fixed"), (moving, "moving")):
+        ants.image_write(image, str(tmp_path / f"{name}.nii.gz"))
+    ours = Transform.load(tmp_path / "outComposite.h5", tmp_path / "fixed.nii.gz")
+    ours = ours.warp_image(tmp_path / "moving.nii.gz").get_fdata()
+    inside = (slice(5, -5),) * 3
+    theirs = done["warpedmovout"].numpy()
+    assert np.abs(ours - theirs)[inside].max() < 1e-3 * np.ptp(theirs)
 
 
 # ----------------------------------------------------------------- FreeSurfer, FSL, AFNI

@@ -51,29 +51,32 @@ def test_log_jacobian_is_that_of_the_millimetres():
     assert np.abs(forward.get_fdata() + returned)[inner].max() < 0.05
 
 
-def ageing_pair(millimetres: float) -> tuple[nib.Nifti1Image, nib.Nifti1Image, np.ndarray, float]:
-    """A simulated slice before and after its ventricles have grown, and by how much.
+def ageing_pair(
+    millimetres: float, ndim: int = 2, spacing: float = 1.0
+) -> tuple[nib.Nifti1Image, nib.Nifti1Image, np.ndarray, float]:
+    """A simulated slice, or a brain, before and after its ventricles have grown, and by how much.
 
     millimetres: greatest speed of the flow along the gradient of the smoothed fluid; below 0 the
     ventricles shrink. Both scans are sampled half-way from the same slice, so that they are equally
     sharp, and each has a noise of its own. Returns them, the ventricles in the first, and the true
-    change of their area in percent of the mean of both areas.
+    change of their area, or volume, in percent of the mean of both.
     """
-    simulation = simulate(3, ndim=2)
+    simulation = simulate(3, ndim=ndim, spacing=spacing)
     ventricles = np.isin(simulation.moving_labels, (1, 5))
-    smooth = ndimage.gaussian_filter(ventricles.astype(float), 5.0)
+    smooth = ndimage.gaussian_filter(ventricles.astype(float), 5.0 / spacing)
     gradient = np.stack(np.gradient(smooth))
-    half = 0.5 * millimetres * gradient / np.linalg.norm(gradient, axis=0).max()
+    half = 0.5 * millimetres / spacing * gradient / np.linalg.norm(gradient, axis=0).max()
     half = torch.from_numpy(half.astype(np.float32))[None]
     rng, scans, areas = np.random.default_rng(0), [], []
     for velocity in (-half, half):
         displacement = scaling_and_squaring(velocity)
         values = warp(torch.from_numpy(simulation.moving)[None, None], displacement)[0, 0].numpy()
         noisy = values + 0.005 * rng.standard_normal(values.shape) * (values > 0)
-        scans.append(nib.Nifti1Image(noisy[..., None], simulation.grid.affine))
+        noisy = noisy[..., None] if ndim == 2 else noisy
+        scans.append(nib.Nifti1Image(noisy.astype(np.float32), simulation.grid.affine))
         # the scan at x is the slice at x + u(x), so the slice's points are at those of -velocity
         ratio = jacobian_determinant(scaling_and_squaring(-velocity))[0].numpy()
-        areas.append(np.pad(ratio, [(0, 1)] * 2, mode="edge")[ventricles].sum())
+        areas.append(np.pad(ratio, [(0, 1)] * ndim, mode="edge")[ventricles].sum())
     mask = torch.from_numpy(ventricles[None, None].astype(np.float32))
     in_first = warp(mask, scaling_and_squaring(-half), "nearest")[0, 0].numpy() > 0.5
     return *scans, in_first, 200 * (areas[1] - areas[0]) / (areas[1] + areas[0])
@@ -124,6 +127,24 @@ def test_where_nothing_changes_nothing_is_found():
     """Two noises over one slice; and one of them a tenth brighter on one side."""
     assert found_and_true(1e-6)[0] == pytest.approx(0, abs=0.1)
     assert found_and_true(1e-6, uneven=0.1)[0] == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.slow
+def test_a_known_atrophy_of_a_volume_is_found_within_five_percent():
+    """With the motion of the head looked for, on the middle grid; swapped, the sign alone changes.
+
+    There to rounding: the rigid motion is half of its own inverse's inverse.
+    """
+    first, second, ventricles, truth = ageing_pair(-1.0, ndim=3, spacing=2.0)
+    config = preset(CONFIG, spacing=2.0)
+    change = longitudinal(first, second, config)
+    labels = nib.Nifti1Image(ventricles.astype(np.int32), first.affine)
+    ((_, _, percent),) = change.volumes(change.middle_labels(labels)).values()
+    assert -22 < truth < -16
+    assert percent == pytest.approx(truth, rel=0.05)
+    swapped = longitudinal(second, first, config)
+    logs = change.log_jacobian.get_fdata()
+    assert np.abs(swapped.log_jacobian.get_fdata() + logs).max() < 1e-6 < 0.3 < np.abs(logs).max()
 
 
 def test_brightness_is_made_even_by_half_of_it_on_each_side():

@@ -15,6 +15,7 @@ import pytest
 import torch
 from heads import FEW, LONG, in_head, map_bytes, motion, pair, placed, run, shifted
 
+from nevf_lite.config import CHOICES
 from nevf_lite.losses import MIND
 from nevf_lite.registration.coverage import Scan
 from nevf_lite.registration.frames import EDGE, Frame
@@ -41,14 +42,15 @@ def padded(scan: nib.Nifti1Image, voxels: int) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.pad(data, voxels, constant_values=data.min()), affine)
 
 
-@pytest.mark.parametrize("similarity", ["lncc", "ncc", "mse", "nmi"])
+@pytest.mark.parametrize("similarity", CHOICES["similarity"])
 @pytest.mark.parametrize("which", ["fixed", "moving"])
 @pytest.mark.parametrize("crop", [(1, 20, 52), (0, 0, 32)], ids=["bottom", "side"])
 def test_a_scan_that_ends_inside_the_head_stretches_nothing(which, crop, similarity):
     """Where both show the head the error is about that of whole scans; nowhere does more move.
 
     Read as black, what lies beyond the cut gave twice to three times the error, and moved up to 7
-    mm where 2.7 is the most there is.
+    mm where 2.7 is the most there is. Descriptors of MIND reach two voxels on, so a rim along the
+    cut does not count and is less exact.
     """
     fixed, moving, axes = pair(shape=ROOM)
     config = replace(LONG, similarity=similarity)
@@ -65,7 +67,7 @@ def test_a_scan_that_ends_inside_the_head_stretches_nothing(which, crop, similar
 
     part, whole = moves(scans), moves({"fixed": fixed, "moving": moving})
     errors = [np.linalg.norm(m - truth, axis=1)[shown].mean() for m in (part, whole)]
-    assert errors[0] < errors[1] + 0.15
+    assert errors[0] < errors[1] + (0.23 if similarity == "mind" else 0.15)
     assert np.linalg.norm(part, axis=1).max() < np.linalg.norm(whole, axis=1).max() + 0.3
 
 
