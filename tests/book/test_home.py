@@ -69,30 +69,6 @@ def test_the_hero_moves_by_itself_or_stands_still(visit, site):
         assert seen.page.locator(flows).bounding_box()["width"] > 250
 
 
-def test_the_first_picture_moves_within_a_second_from_the_disk(browser, site_folder):
-    """A few visits, each with nothing kept, since other tests keep the machine busy: one has to."""
-    seconds = []
-    while len(seconds) < 6 and min(seconds, default=9) > 1:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
-        page = context.new_page()
-        page.add_init_script(
-            """addEventListener("DOMContentLoaded", async () => {
-              const strip = new Image();
-              strip.src = "../_static/hero.webp";
-              await strip.decode();  // the picture is there, and then it is another one
-              const place = () =>
-                getComputedStyle(document.querySelector(".nevf-flows")).backgroundPositionY;
-              const first = place();
-              while (place() === first) await new Promise(requestAnimationFrame);
-              window.moved = performance.now();
-            });"""
-        )
-        page.goto((site_folder / HOME).as_uri())
-        seconds.append(page.wait_for_function("window.moved").json_value() / 1000)
-        context.close()
-    assert min(seconds) <= 1, seconds
-
-
 def test_it_leads_to_the_method_in_the_page(visit, site):
     with visit(f"{site}/{HOME}") as seen:
         seen.page.locator('article p a[href$="book/nevf_in_the_page.html"]').click()
