@@ -38,7 +38,7 @@ def _set(lines: list[str]) -> Iterator[str]:
         item = ITEM.fullmatch(first) if section != EXAMPLES else None
         deeper = _indent(first) + (0 if not item and section != EXAMPLES else 1)
         while first and count < len(lines) and lines[count] and _indent(lines[count]) >= deeper:
-            if first.endswith(":") or ITEM.fullmatch(lines[count]) and not item:
+            if not item and (first.endswith(":") or ITEM.fullmatch(lines[count])):
                 break
             count += 1
         yield _block(lines[:count], item) if first else "\n"

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from nevf_help import fix_help
+from nevf_index import fix_index
 from nevf_printed import fix_printed
 from nevf_signs import fix_signs
 from nevf_tables import fix_tables
@@ -39,11 +40,6 @@ BREAK = re.compile(r"(::|/|(?<!nevf)_(?=\w)|\.(?=[A-Za-z_]{5}))")
 #: An option in a sentence, or a minus, which would break behind its hyphens.
 OPTION = re.compile(r'<span class="pre">(-{1,2}[\w(-]{1,20})</span>')
 
-#: A module in the index: a name that leads nowhere, and a word under it that does.
-MODULE = re.compile(
-    r'<li>\s*([\w.]+)\s*<ul>\s*<li>(<a href="[^"]*">)module(</a>)\s*</li>\s*</ul></li>'
-)
-
 #: The theme puts every table into one.
 TABLE = '<div class="pst-scrollable-table-container">'
 #: Beside a chapter with pages under it: it has no word.
@@ -71,7 +67,7 @@ def fix_page(text: str, path: Path) -> str:
     text = MARK.sub(r'<span class="nevf-whole">\1</span>', text)
     text = name_rows(fix_tables(text))
     text = fix_help(fix_printed(text))
-    text = MODULE.sub(r"<li>\2\1\3</li>", text)
+    text = fix_index(text)
     text = OPTION.sub(r'<span class="pre nevf-whole">\1</span>', text)
     text = LONG_CODE.sub(lambda match: match[1] + BREAK.sub(r"\1<wbr>", match[2]), text)
     text = CARRIED.sub(lambda match: _image_file(match, path), text)

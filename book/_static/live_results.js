@@ -5,28 +5,16 @@
 (() => {
   const live = window.nevfLive;
   const { draw: drawTime, diamond, nearest } = window.nevfResultsTime;
-  const { table: tabled, download } = window.nevfResultsRows;
+  const { choice, table: tabled, download } = window.nevfResultsRows;
   const PAPER = live.CURVES[1];
   const MACHINES = [live.CURVES[0], live.CURVES[2], live.CURVES[3]];
+  const NARROW = 520;
   const SORTS = { dice: "mean Dice", time: "seconds", folds: "folds", name: "name" };
 
   const mean = (values) => values.reduce((sum, v) => sum + v, 0) / values.length;
   function median(values) {
     const ordered = [...values].sort((a, b) => a - b);
     return (ordered[(ordered.length - 1) >> 1] + ordered[ordered.length >> 1]) / 2;
-  }
-
-  function choice(label, options, value, change) {
-    const id = `nevf-results-${label.toLowerCase().replaceAll(" ", "-")}`;
-    const list = live.make("select", { id, onchange: () => change(list.value) });
-    const fill = (entries) => {
-      list.replaceChildren(...entries.map(([v, text]) => live.make("option", { value: v }, text)));
-    };
-    fill(options);
-    list.value = value;
-    const element = live.make("div", { class: "nl-choice" }, live.make("label", { for: id }, label));
-    element.append(list);
-    return { element, list, fill };
   }
 
   live.mount("results", (host) => {
@@ -54,6 +42,10 @@
       draw();
     });
     const plot = live.make("div", { class: "nl-chart nl-dots" });
+    const more = live.button("", () => {
+      state.whole = !state.whole;
+      draw();
+    });
     const words = live.make("p", { class: "nl-words", role: "status" });
     const timeTitle = live.make("div", { class: "nl-title" }, "Dice against time");
     const time = live.make("div", { class: "nl-chart nl-time" });
@@ -66,6 +58,7 @@
     host.append(
       live.make("div", { class: "nl-controls" }, dataset.element, sort.element, pair.element),
       plot,
+      more,
       words,
       timeTitle,
       time,
@@ -123,7 +116,13 @@
       const values = shown.flatMap(({ rows, paper }) => [...rows.map((r) => r.dice), paper ?? 0.5]);
       const low = Math.floor(20 * Math.min(...values)) / 20;
       const high = Math.ceil(20 * Math.max(...values)) / 20;
-      dots(shown, low, high);
+      // on a phone, methods of few pairs would be two more screens: they come when they are asked for
+      const some = shown.filter(({ few, label }) => !few || label === state.method);
+      more.hidden = plot.clientWidth >= NARROW || some.length === shown.length;
+      more.textContent = state.whole
+        ? `Hide methods with fewer than ${data.few} pairs`
+        : `Show ${shown.length - some.length} methods with fewer than ${data.few} pairs`;
+      dots(more.hidden || state.whole ? shown : some, low, high);
       tell(shown);
       const say = `Mean Dice against seconds, ${data.titles[state.dataset]}`;
       drawTime(time, marks(shown), say, state.mark);
@@ -137,7 +136,7 @@
 
     function dots(shown, low, high) {
       const width = Math.max(280, Math.min(900, plot.clientWidth || 360));
-      const narrow = width < 520; // on a phone the name stands over its row
+      const narrow = width < NARROW; // on a phone the name stands over its row
       const longest = Math.max(...shown.map(({ label }) => label.length));
       const beside = Math.min(345, Math.max(160, 7.1 * longest + 20)); // room for the names
       const [left, right, top] = [narrow ? 18 : beside, 52, 26];

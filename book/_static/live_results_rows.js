@@ -1,9 +1,22 @@
-// Page "The results": the plot as a table, and the rows as a file to take home.
+// Page "The results": a list to choose from, the plot as a table, and the rows as a file to take home.
 "use strict";
 
 window.nevfResultsRows = (() => {
   const { make } = window.nevfLive;
   const told = (value, digits) => (value === undefined ? "–" : value.toFixed(digits));
+
+  function choice(label, options, value, change) {
+    const id = `nevf-results-${label.toLowerCase().replaceAll(" ", "-")}`;
+    const list = make("select", { id, onchange: () => change(list.value) });
+    const fill = (entries) => {
+      list.replaceChildren(...entries.map(([v, text]) => make("option", { value: v }, text)));
+    };
+    fill(options);
+    list.value = value;
+    const element = make("div", { class: "nl-choice" }, make("label", { for: id }, label));
+    element.append(list);
+    return { element, list, fill };
+  }
 
   // methods: [{ label, rows, dice, paper, folds, time }]; undefined is an en dash.
   function table(methods) {
@@ -36,5 +49,5 @@ window.nevfResultsRows = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  return { table, download };
+  return { choice, table, download };
 })();

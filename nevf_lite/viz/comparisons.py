@@ -116,6 +116,7 @@ def dice_against_time(
     bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
     paper: Mapping[str, tuple[float, float]] | None = None,
     least: float = -np.inf,
+    title: str = "",
     theme: str = "any",
 ) -> Picture:
     """Dice over seconds, on a logarithmic time axis: one course for each method, named at its end.
@@ -129,7 +130,7 @@ def dice_against_time(
     bands: name to the (lowest, highest) Dice at each point of its course, as over pairs, shaded.
     paper: name to the (seconds, Dice) that the paper reports: the symbol of the name, hollow, which
         a thin line joins to the end of the course.
-    least: the lowest Dice that is shown; courses come in from below it.
+    least: the lowest Dice that is shown; courses come in from below it. title: over the chart.
     theme: "light", "dark" or "any": the page that shows the chart.
     Raises ValueError when no course has a point after the start.
     """
@@ -174,7 +175,7 @@ def dice_against_time(
                 zorder=3 if many else 2,
                 label=name,
             )
-        axes.set(xscale="log", xlabel="seconds", ylabel="Dice")
+        axes.set(xscale="log", xlabel="seconds", ylabel="Dice", title=title)
         axes.margins(x=0.05 if crowded else 0.12)  # room for a name at an end
         axes.xaxis.set_major_locator(log_locator(axes))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -192,8 +193,7 @@ def dice_against_time(
                 marks.append(Mark(name, seconds[-1], dice[-1], line.get_color(), line))
         if crowded:
             style = {"ncols": columns, "handlelength": 3, "columnspacing": 1.2}
-            handles = [mark.curve for mark in marks]
-            figure.legend(handles=handles, loc="outside lower center", **style)
+            figure.legend(handles=[m.curve for m in marks], loc="outside lower center", **style)
         else:
             name_marks(axes, marks)
     ends = [

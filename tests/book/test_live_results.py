@@ -197,3 +197,18 @@ def test_a_phone_shows_it_without_sideways_scrolling(show, theme):
         page.click("text=As a table")
         assert page.locator(".nl-table tbody tr").count() > 5
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_phone_shows_methods_of_few_pairs_when_it_is_asked_to(show, measured):
+    """They have no mean to compare, and would be two of its screens."""
+    with show("phone") as page:
+        all_methods = len(measured(page)["order"])
+        rows = page.locator(".nl-dots text", has_text="n = ")
+        few = page.locator(".nl-dots .nl-few")
+        assert few.count() == 0 and rows.count() < all_methods
+        page.get_by_role("button", name="with fewer than").click()
+        assert few.count() and rows.count() == all_methods
+        page.get_by_role("button", name="Hide methods").click()
+        assert few.count() == 0
+    with show() as page:
+        assert page.get_by_role("button", name="with fewer than").count() == 0

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "book" / "_ext"))
 
 from nevf_help import fix_help  # noqa: E402
-from nevf_html import LONG_CODE, MODULE  # noqa: E402
+from nevf_html import LONG_CODE  # noqa: E402
 from nevf_tables import fix_tables  # noqa: E402
 from nevf_wide_tables import name_rows  # noqa: E402
 
@@ -80,11 +80,6 @@ def test_an_option_has_a_line_and_what_it_does_another():
 )
 def test_a_long_name_breaks_between_its_words(name):
     assert LONG_CODE.search(f'<span class="pre">{name}</span>')
-
-
-def test_a_module_of_the_index_is_its_own_link():
-    entry = '<li>\n nevf_lite.warp\n\n <ul>\n <li><a href="x.html#m">module</a>\n</li>\n </ul></li>'
-    assert MODULE.sub(r"<li>\2\1\3</li>", entry) == '<li><a href="x.html#m">nevf_lite.warp</a></li>'
 
 
 def test_no_table_of_the_book_hides_a_column_of_a_phone(visit, site):
