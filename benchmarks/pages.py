@@ -41,14 +41,18 @@ def main(arguments: list[str] | None = None) -> None:
     visits = parser.parse_args(arguments).visits
     if not (BOOK / "index.html").is_file():
         parser.error(f"{BOOK} holds no book: run `make book` first")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         seconds = sorted(until_it_moves(browser) for _ in range(visits))
         print(f"home page: moves after {median(seconds):.2f} s", end=" ")
         print(f"({seconds[0]:.2f} to {seconds[-1]:.2f}, {visits} visits)", flush=True)
         print(f"NeVF, live: {iterations_a_second(browser):.0f} iterations a second")
         browser.close()
+
+
+def chromium() -> str | None:
+    """The path of the system's own Chromium, since Playwright's is a download."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def until_it_moves(browser: Browser) -> float:

@@ -86,12 +86,13 @@ def parse_fill(text: str | None) -> float | str | None:
 def fill_of(value: float | str | None, data) -> float | None:
     """The number that a value of --fill means for an image; "min" is its darkest voxel's.
 
-    data: (*shape), which may hold NaN and infinity.
+    data: (*shape), which may hold NaN and infinity; read for "min" alone.
     """
     import numpy as np
 
     if value != "min":
         return value
+    data = np.asarray(data)
     finite = np.isfinite(data)
     return float(data[finite].min()) if finite.any() else None
 

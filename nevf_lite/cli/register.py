@@ -166,7 +166,7 @@ def register(
         as_json=as_json,
         quiet=quiet,
         bids=bids_names,
-        fill=fill_of(outside, images[1].get_fdata(dtype="float32")),
+        fill=fill_of(outside, images[1].dataobj),
         **scoring,
     )
 

@@ -59,9 +59,11 @@ class Registration:
             "device": self.device,
             "backend": self.backend,
         }
-        warped = self.warped
-        if fill is not None:
-            warped = self.transform.warp_image(self.moving, like=self.fixed, fill=fill)
+        warped = (
+            self.warped
+            if fill is None
+            else self.transform.warp_image(self.moving, like=self.fixed, fill=fill)
+        )
         images = (self.fixed, self.moving, warped)
         extra = {"masks": self.masks, "fill": fill, **extra}
         return write_result_folder(folder, self.transform, images, self.history, run, **extra)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import sys
 import threading
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.pages import chromium
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "book" / "_static"
@@ -35,10 +36,8 @@ def site_folder() -> Path:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, the system's own: Playwright's is a download."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        options = {"executable_path": path} if path else {}
-        found = playwright.chromium.launch(args=FLAGS, **options)
+        found = playwright.chromium.launch(args=FLAGS, executable_path=chromium())
         yield found
         found.close()
 
